@@ -1,0 +1,61 @@
+"""What a superuser prepares once on a cluster so that the control plane can work without being one."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+ROLE = "controlplane"  # the control plane's login
+GROUP = "cp_tenants"  # holds what all tenants share
+DATABASE = "controlplane"
+EXTENSIONS = "extensions"  # schema of shared extensions
+STATEMENTS = Path(__file__).with_name("bootstrap.sql")
+
+
+def _exists(connection: psycopg.Connection, query: str, name: str) -> bool:
+    return connection.execute(query, [name]).fetchone() is not None
+
+
+def _statements(section: str) -> Iterable[str]:
+    """The statements under `-- section: <name>` of bootstrap.sql (none of them holds a semicolon inside)."""
+    text = STATEMENTS.read_text(encoding="utf-8").split(f"-- section: {section}\n", 1)[1]
+    text = text.split("-- section: ", 1)[0]
+    lines = [line for line in text.splitlines() if not line.startswith("--")]
+    return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
+
+
+def prepare_cluster(connect: Callable[[str], psycopg.Connection], *, role_password: str) -> None:
+    """Create role, database, group and shared schema; idempotent. `connect` opens a database as superuser.
+
+    The role's password is set, as a SCRAM verifier, each time: the file that keeps it is what counts.
+    """
+    with connect("postgres") as connection:
+        _prepare_roles(connection, role_password)
+        if not _exists(connection, "SELECT 1 FROM pg_database WHERE datname = %s", DATABASE):
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(ROLE))
+            )
+        for statement in _statements("cluster"):
+            connection.execute(statement)
+    with connect(DATABASE) as connection:
+        for statement in _statements("database"):
+            connection.execute(statement)
+    with connect("template1") as connection:
+        for statement in _statements("template1"):
+            connection.execute(statement)
+
+
+def _prepare_roles(connection: psycopg.Connection, password: str) -> None:
+    query = "SELECT 1 FROM pg_roles WHERE rolname = %s"
+    for name in (ROLE, GROUP):
+        if not _exists(connection, query, name):
+            connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(name)))
+    verifier = connection.pgconn.encrypt_password(password.encode(), ROLE.encode(), b"scram-sha-256").decode()
+    connection.execute(
+        sql.SQL("ALTER ROLE {} LOGIN CREATEROLE CREATEDB NOSUPERUSER NOREPLICATION PASSWORD {}").format(
+            sql.Identifier(ROLE), sql.Literal(verifier)
+        )
+    )
+    for statement in _statements("roles"):
+        connection.execute(statement)

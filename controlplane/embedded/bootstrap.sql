@@ -1,0 +1,21 @@
+-- Run by a superuser, once on each start; every statement can be repeated.
+-- section: roles
+-- The login works without superuser: it makes roles and databases, sees statistics and ends sessions.
+ALTER ROLE cp_tenants NOLOGIN;
+GRANT pg_monitor, pg_signal_backend TO controlplane;
+GRANT cp_tenants TO controlplane WITH ADMIN OPTION;
+-- The only limit of a tenant's role that is a superuser's to set.
+GRANT SET ON PARAMETER temp_file_limit TO controlplane;
+-- section: cluster
+GRANT CONNECT ON DATABASE controlplane TO cp_tenants;
+-- A tenant's login has no business in the maintenance databases.
+REVOKE ALL ON DATABASE postgres FROM PUBLIC;
+REVOKE ALL ON DATABASE template1 FROM PUBLIC;
+GRANT CONNECT ON DATABASE postgres TO controlplane;
+-- section: database
+CREATE SCHEMA IF NOT EXISTS extensions AUTHORIZATION controlplane;
+GRANT USAGE ON SCHEMA extensions TO cp_tenants;
+CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA extensions;
+-- section: template1
+-- Databases made later inherit this.
+REVOKE ALL ON SCHEMA public FROM PUBLIC
