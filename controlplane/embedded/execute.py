@@ -15,6 +15,7 @@ from types import FrameType
 from typing import IO
 
 from controlplane.embedded.errors import EmbeddedServerError
+from controlplane.embedded.keys import is_given, new_keys
 from controlplane.embedded.postgres import EmbeddedPostgres, default_bin_dir
 from controlplane.embedded.redis import EmbeddedRedis
 
@@ -96,7 +97,7 @@ def _settle(server: Server) -> None:
 @contextlib.contextmanager
 def started(servers: Mapping[str, Server]) -> Iterator[None]:
     """Start all servers side by side for the block, bootstrapped; stop all of them whatever happens."""
-    with ThreadPoolExecutor(max_workers=max(1, len(servers))) as pool:
+    with ThreadPoolExecutor(max_workers=max(1, 2 * len(servers))) as pool:
         try:
             list(pool.map(lambda server: server.prepare(), servers.values()))
             for server in servers.values():  # in this thread: see ServerProcess
@@ -108,8 +109,8 @@ def started(servers: Mapping[str, Server]) -> Iterator[None]:
 
 
 def environment(servers: Mapping[str, Server]) -> dict[str, str]:
-    """The variables that tell a command where the servers are."""
-    env: dict[str, str] = {}
+    """The variables that tell a command where the servers are, and keys where none are set."""
+    env = {name: key for name, key in new_keys().items() if not is_given(name, dict(os.environ))}
     for name, prefix in (("postgres", ""), ("postgres15", "POSTGRES15_")):
         server = servers.get(name)
         if isinstance(server, EmbeddedPostgres):

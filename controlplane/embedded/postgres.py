@@ -29,7 +29,7 @@ from controlplane.embedded.process import (
 
 PROJECT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0  # crash recovery of a small server included
-STOP_SIGNALS = ((signal.SIGINT, 9.0), (signal.SIGQUIT, 2.0))  # fast, then immediate shutdown
+STOP_SIGNALS = ((signal.SIGINT, 6.0), (signal.SIGQUIT, 1.5))  # fast, then immediate shutdown (seconds)
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "400",
@@ -344,7 +344,7 @@ class EmbeddedPostgres:
             raise EmbeddedServerError(message) from error
 
     def stop(self) -> None:
-        """Fast shutdown, escalating after 9 s; returns when the server is gone."""
+        """Fast shutdown, escalating after 6 s; returns when the server is gone."""
         if self._process is not None:
             self._process.stop(STOP_SIGNALS)
             self._process = None

@@ -83,7 +83,16 @@ def end_orphan(pid: int, signals: Sequence[tuple[signal.Signals, float]]) -> Non
 class ServerProcess:
     """A server that is our child, in a session of its own (the terminal's Ctrl-C does not reach it)."""
 
-    def __init__(self, argv: Sequence[str], *, account: Account, log: Path, death_signal: str) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        account: Account,
+        log: Path,
+        death_signal: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path = Path("/"),
+    ) -> None:
         """Start `argv`; its output goes to `log`. Must be called in a thread that lives as long as we do:
         the kernel sends `death_signal` when the starting *thread* ends."""
         with open_log(log) as handle:
@@ -92,8 +101,8 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=handle,
                 stderr=handle,
-                env=clean_environment(),
-                cwd="/",
+                env=clean_environment() if env is None else dict(env),
+                cwd=cwd,
                 start_new_session=True,
             )
 
