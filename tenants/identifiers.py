@@ -76,9 +76,7 @@ def check_name(value: str, *, field: str = "name") -> str:
     name = unicodedata.normalize("NFC", value).strip()
     if not 1 <= len(name) <= MAX_NAME_LENGTH:
         raise InvalidInput(f"A name has 1 to {MAX_NAME_LENGTH} characters.", field=field)
-    bad = next(
-        (c for c in name if unicodedata.category(c) in {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}), None
-    )
+    bad = next((c for c in name if unicodedata.category(c) in {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}), None)
     if bad is not None:
         raise InvalidInput(f"A name cannot contain the invisible character U+{ord(bad):04X}.", field=field)
     return name
@@ -92,9 +90,7 @@ def check_labels(value: object) -> dict[str, str]:
         raise InvalidInput(f"At most {MAX_LABELS} labels.", field="labels")
     for key, text in value.items():
         if not isinstance(key, str) or not LABEL_KEY.match(key):
-            raise InvalidInput(
-                "A label key has 1 to 63 characters of a-z, 0-9, '.', '_', '/' and '-'.", field="labels"
-            )
+            raise InvalidInput("A label key has 1 to 63 characters of a-z, 0-9, '.', '_', '/' and '-'.", field="labels")
         if not isinstance(text, str) or len(text) > MAX_LABEL_VALUE:
             raise InvalidInput(
                 f"The label '{key}' needs a text of at most {MAX_LABEL_VALUE} characters.", field="labels"

@@ -80,15 +80,9 @@ class Dsn:
 def translate(error: psycopg.Error) -> ControlPlaneError:
     """Our exception for one of psycopg's. The server's message is kept, its context and detail (which can hold
     tenants' values) are not."""
-    text = (
-        (error.diag.message_primary or str(error).strip().splitlines()[0])
-        if str(error)
-        else type(error).__name__
-    )
+    text = (error.diag.message_primary or str(error).strip().splitlines()[0]) if str(error) else type(error).__name__
     if isinstance(error, _BUSY):
-        return ClusterBusy(
-            f"The cluster is busy: {text}.", sqlstate=error.sqlstate, hint="Try again shortly."
-        )
+        return ClusterBusy(f"The cluster is busy: {text}.", sqlstate=error.sqlstate, hint="Try again shortly.")
     if isinstance(error, (*_UNAVAILABLE, PoolTimeout)) or (
         isinstance(error, psycopg.OperationalError) and error.sqlstate is None
     ):

@@ -1,0 +1,116 @@
+"""Templates, their immutable versions, and schemas waiting for a tenant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+
+from tenants.models import Cluster, Tenant
+
+
+class Template(models.Model):
+    """A schema that tenants get a copy of."""
+
+    name = models.CharField(max_length=63, unique=True)
+    description = models.CharField(max_length=300, blank=True)
+    is_default = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"], condition=models.Q(is_default=True), name="one_default_template"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def latest(self) -> TemplateVersion | None:
+        """The newest version, which new tenants get."""
+        return self.versions.order_by("-number").first()
+
+
+class TemplateVersion(models.Model):
+    """One compiled, immutable form of a template (a trigger in the database refuses changes).
+
+    `script` makes a clone where `marker` is replaced by a schema name. `fingerprints` holds, per PostgreSQL major,
+    what a true clone hashes to: catalogs differ between majors, so each is measured on its own server.
+    """
+
+    template = models.ForeignKey(Template, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    source = models.CharField(max_length=300)
+    script = models.TextField(editable=False)
+    marker = models.CharField(max_length=63, editable=False)
+    fingerprints = models.JSONField(default=dict, editable=False)
+    size = models.JSONField(default=dict)
+    extensions = models.JSONField(default=list)
+    timeseries = models.JSONField(default=list)
+    notes = models.JSONField(default=list)
+    compiled_on = models.PositiveIntegerField(help_text="The server_version_num it was compiled with.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["template__name", "-number"]
+        constraints = [models.UniqueConstraint(fields=["template", "number"], name="template_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.template.name} v{self.number}"
+
+    def as_reference(self) -> dict[str, Any]:
+        """What identifies it in answers and audit events."""
+        return {"template": self.template.name, "version": self.number}
+
+
+class SchemaSlot(models.Model):
+    """A tenant schema, from before it has a tenant.
+
+    ::
+
+        building ──► ready ──► claimed         (claimed: it has a tenant, and goes when that is purged)
+            └──────────┴──► retiring ──► (row deleted)
+
+    The row exists before anything is made on the cluster and until everything there is gone, so what a crash
+    leaves behind is always found by its row. `lease_expires_at` is until when its builder is believed alive.
+    """
+
+    class State(models.TextChoices):
+        BUILDING = "building"
+        READY = "ready"
+        CLAIMED = "claimed"
+        RETIRING = "retiring"
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="slots")
+    template_version = models.ForeignKey(TemplateVersion, on_delete=models.PROTECT, related_name="slots")
+    schema_name = models.CharField(max_length=63, unique=True)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.BUILDING)
+    tenant = models.OneToOneField(Tenant, null=True, blank=True, on_delete=models.PROTECT, related_name="slot")
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    ready_at = models.DateTimeField(null=True, blank=True)
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    build_seconds = models.FloatField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(state__in=["building", "ready", "claimed", "retiring"]), name="slot_state"
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(state="claimed") | models.Q(tenant__isnull=False), name="claimed_has_tenant"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["cluster", "template_version", "id"], condition=models.Q(state="ready"), name="slot_ready"
+            ),
+            models.Index(fields=["state", "-id"], name="slot_by_state"),
+        ]
+
+    def __str__(self) -> str:
+        return self.schema_name

@@ -1,0 +1,184 @@
+"""Registering clusters, and reading what they are."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from tenants import audit, secrets
+from tenants.actors import Actor, Source
+from tenants.exceptions import ClusterError, ClusterUnusable, Conflict, ControlPlaneError, InvalidInput
+from tenants.models import Cluster
+from tenants.postgres import Dsn, connect, load_queries
+
+log = logging.getLogger(__name__)
+QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
+MINIMUM_VERSION = 150_000
+TENANTS_GROUP = "cp_tenants"
+
+# What the login must be able to do, and what an administrator grants when it cannot.
+NEEDS = {
+    "can_create_roles": "ALTER ROLE {user} CREATEROLE",
+    "can_create_schemas": "GRANT CREATE ON DATABASE {dbname} TO {user}",
+    "can_end_sessions": "GRANT pg_signal_backend TO {user}",
+}
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+EDITABLE = ("description", "state", "public_host", "public_port", "pool_target", "max_parallel")
+
+
+def inspect(dsn: Dsn) -> dict[str, Any]:
+    """What the server behind `dsn` is: version, abilities of our login, extensions.
+
+    Raises ClusterUnavailable when it cannot be reached, ClusterUnusable with the reason when it cannot hold tenants.
+    """
+    with connect(dsn, autocommit=True, application_name="controlplane inspect") as connection:
+        cursor = connection.cursor(row_factory=dict_row)
+        facts = cursor.execute(QUERIES["inspect_server"]).fetchone() or {}
+        extensions = cursor.execute(QUERIES["list_extensions"]).fetchall()
+    facts["extensions"] = {row["name"]: {"version": row["version"], "schema": row["schema"]} for row in extensions}
+    if facts["version_num"] < MINIMUM_VERSION:
+        raise ClusterUnusable(f"PostgreSQL {facts['version_num'] // 10000} is too old.", hint="Use 15 or newer.")
+    if facts["in_recovery"]:
+        raise ClusterUnusable("This server is a replica.", hint="Register its primary.")
+    for need, remedy in NEEDS.items():
+        if not facts[need]:
+            statement = remedy.format(user=dsn.user, dbname=dsn.dbname)
+            raise ClusterUnusable(f"The login {dsn.user} lacks a right ({need}).", hint=f"As superuser: {statement};")
+    return facts
+
+
+def prepare(dsn: Dsn) -> None:
+    """Make what all tenants of a database share: the group role, the schema for extensions. Idempotent.
+
+    Done once per database and never per tenant, since parallel GRANTs on shared objects fail.
+    """
+    group = sql.Identifier(TENANTS_GROUP)
+    with connect(dsn) as connection:
+        if connection.execute("SELECT to_regrole(%s) IS NULL", [TENANTS_GROUP]).fetchone() == (True,):
+            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(group))
+        connection.execute("CREATE SCHEMA IF NOT EXISTS extensions")
+        connection.execute(sql.SQL("GRANT USAGE ON SCHEMA extensions TO {}").format(group))
+        connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(dsn.dbname), group))
+
+
+def _note(cluster: Cluster, facts: dict[str, Any]) -> None:
+    cluster.server_version_num = facts["version_num"]
+    cluster.extensions = facts["extensions"]
+    cluster.checked_at = timezone.now()
+    cluster.last_error = ""
+
+
+def register_cluster(
+    *,
+    name: str,
+    host: str,
+    port: int = 5432,
+    dbname: str,
+    username: str,
+    password: str,
+    sslmode: str = "prefer",
+    actor: Actor,
+    source: Source,
+    **options: Any,
+) -> Cluster:
+    """Add a cluster after connecting to it, reading its version and extensions and preparing it.
+
+    Raises InvalidInput, ClusterUnavailable or ClusterUnusable with the reason; Conflict when the name or the
+    database is registered already.
+    """
+    if sslmode not in SSL_MODES:
+        raise InvalidInput(f"sslmode is one of {', '.join(SSL_MODES)}.", field="sslmode")
+    dsn = Dsn(host, port, dbname, username, password, sslmode)
+    cluster = Cluster(name=name, host=host, port=port, dbname=dbname, username=username, sslmode=sslmode, **options)
+    cluster.secret = secrets.encrypt(password)
+    _check(cluster)
+    facts = inspect(dsn)
+    _refuse_known_database(dsn, facts)
+    prepare(dsn)
+    _note(cluster, facts)
+    try:
+        with transaction.atomic():
+            cluster.save(force_insert=True)
+            audit.record(
+                "cluster.register",
+                actor=actor,
+                source=source,
+                target=cluster,
+                after={"host": host, "port": port, "database": dbname, "version": cluster.server_version},
+            )
+    except IntegrityError as error:
+        raise Conflict(f"A cluster named {name} exists already.", code="name_taken") from error
+    return cluster
+
+
+def _check(cluster: Cluster) -> None:
+    try:
+        cluster.clean_fields(exclude=["secret"])
+    except ValidationError as error:
+        field, messages = next(iter(error.message_dict.items()))
+        raise InvalidInput(messages[0], field=field) from error
+
+
+def _refuse_known_database(dsn: Dsn, facts: dict[str, Any]) -> None:
+    for other in Cluster.objects.all():
+        try:
+            theirs = inspect(other.dsn())
+        except ControlPlaneError:
+            continue
+        if (theirs["system_identifier"], theirs["dbname"]) == (facts["system_identifier"], dsn.dbname):
+            raise Conflict(f"This database is registered already, as '{other.name}'.", code="cluster_known")
+
+
+def ensure_default_cluster(*, actor: Actor, source: Source, **options: Any) -> Cluster:
+    """The control plane's own database as the default cluster, made on the first call and read again on each."""
+    with transaction.atomic():
+        cluster, created = Cluster.objects.get_or_create(is_default=True, defaults={"name": "default", **options})
+        if created:
+            audit.record("cluster.register", actor=actor, source=source, target=cluster)
+    prepare(cluster.dsn())
+    return check_cluster(cluster)
+
+
+def check_cluster(cluster: Cluster) -> Cluster:
+    """Read a cluster's version and extensions again and note them, or the reason why that failed."""
+    try:
+        _note(cluster, inspect(cluster.dsn()))
+    except ControlPlaneError as error:
+        cluster.last_error, cluster.checked_at = str(error)[:500], timezone.now()
+        cluster.save(update_fields=["last_error", "checked_at"])
+        raise
+    cluster.save(update_fields=["server_version_num", "extensions", "checked_at", "last_error"])
+    return cluster
+
+
+def check_all() -> int:
+    """Check each cluster; a failure is noted on its row. Returns how many are well."""
+    well = 0
+    for cluster in Cluster.objects.all():
+        try:
+            check_cluster(cluster)
+            well += 1
+        except ClusterError as error:
+            log.warning("cluster.check_failed", extra={"cluster": cluster.name, "error": error.code})
+    return well
+
+
+def update_cluster(*, cluster: Cluster, changes: dict[str, Any], actor: Actor, source: Source) -> Cluster:
+    """Change what may be changed of a registered cluster. Raises InvalidInput for anything else."""
+    if unknown := set(changes) - set(EDITABLE):
+        raise InvalidInput(f"{min(unknown)} of a cluster cannot be changed.", field=min(unknown))
+    before = {field: getattr(cluster, field) for field in changes}
+    for field, value in changes.items():
+        setattr(cluster, field, value)
+    _check(cluster)
+    with transaction.atomic():
+        cluster.save(update_fields=list(changes))
+        audit.record("cluster.update", actor=actor, source=source, target=cluster, before=before, after=dict(changes))
+    return cluster

@@ -1,0 +1,21 @@
+"""The registry: what exists, who may use it, what is being done and what was done."""
+
+from tenants.models.access import ApiKey, IdempotencyRecord
+from tenants.models.audit import AuditEvent
+from tenants.models.clusters import Cluster
+from tenants.models.operations import Operation, OperationStep
+from tenants.models.plans import Plan
+from tenants.models.tenants import Domain, Tenant, TenantRole
+
+__all__ = [
+    "ApiKey",
+    "AuditEvent",
+    "Cluster",
+    "Domain",
+    "IdempotencyRecord",
+    "Operation",
+    "OperationStep",
+    "Plan",
+    "Tenant",
+    "TenantRole",
+]

@@ -1,0 +1,84 @@
+"""Where tenants live."""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import connection, models
+
+from tenants import secrets
+from tenants.postgres import Dsn
+
+
+class Cluster(models.Model):
+    """A database on a PostgreSQL server that tenants' schemas are made in.
+
+    The default one is the control plane's own database, and takes its address and login from the settings.
+    `active ⇄ disabled` is the operator's choice: a disabled cluster keeps its tenants and takes no new ones.
+    """
+
+    class State(models.TextChoices):
+        ACTIVE = "active"
+        DISABLED = "disabled"
+
+    name = models.SlugField(max_length=40, unique=True)
+    description = models.CharField(max_length=200, blank=True)
+    is_default = models.BooleanField(default=False, editable=False)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.ACTIVE)
+    host = models.CharField(max_length=255, blank=True)
+    port = models.PositiveIntegerField(default=5432, validators=[MinValueValidator(1), MaxValueValidator(65535)])
+    dbname = models.CharField("database", max_length=63, blank=True)
+    username = models.CharField(max_length=63, blank=True)
+    secret = models.TextField(blank=True, editable=False, help_text="The login's password, encrypted.")
+    sslmode = models.CharField(max_length=12, default="prefer")
+    public_host = models.CharField(
+        max_length=255, blank=True, help_text="What tenants connect to, when it is not the same (a pooler, a proxy)."
+    )
+    public_port = models.PositiveIntegerField(null=True, blank=True)
+    pool_target = models.PositiveIntegerField(default=10, help_text="Warm slots kept ready for each template.")
+    max_parallel = models.PositiveIntegerField(default=4, help_text="Schemas cloned at the same time, at most.")
+    server_version_num = models.PositiveIntegerField(default=0, editable=False)
+    extensions = models.JSONField(default=dict, blank=True, editable=False)
+    checked_at = models.DateTimeField(null=True, editable=False)
+    last_error = models.CharField(max_length=500, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"], condition=models.Q(is_default=True), name="one_default_cluster"
+            ),
+            models.CheckConstraint(condition=models.Q(state__in=["active", "disabled"]), name="cluster_state"),
+            models.CheckConstraint(
+                condition=models.Q(is_default=True) | (~models.Q(host="") & ~models.Q(dbname="")),
+                name="cluster_address",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def server_version(self) -> str:
+        """The server's version as people write it, e.g. `18.6`; empty when it was never read."""
+        number = self.server_version_num
+        return f"{number // 10000}.{number % 10000}" if number else ""
+
+    def dsn(self) -> Dsn:
+        """Where the control plane connects, with its password. Raises SecretUnreadable."""
+        if self.is_default:
+            own = connection.settings_dict
+            return Dsn(
+                host=own["HOST"] or "localhost",
+                port=int(own["PORT"] or 5432),
+                dbname=own["NAME"],
+                user=own["USER"],
+                password=own["PASSWORD"] or "",
+                sslmode=own.get("OPTIONS", {}).get("sslmode", "prefer"),
+            )
+        return Dsn(self.host, self.port, self.dbname, self.username, secrets.decrypt(self.secret), self.sslmode)
+
+    def public_address(self) -> tuple[str, int]:
+        """Host and port that tenants are told to connect to."""
+        dsn = self.dsn()
+        return self.public_host or dsn.host, self.public_port or dsn.port

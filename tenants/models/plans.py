@@ -1,0 +1,69 @@
+"""What a tenant may use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+MIN_CONNECTIONS, MAX_CONNECTIONS = 50, 500
+
+# What a tenant's own `limits` may override, with the smallest and largest value that make sense.
+LIMITS: dict[str, tuple[int, int]] = {
+    "connection_limit": (MIN_CONNECTIONS, MAX_CONNECTIONS),
+    "statement_timeout_ms": (100, 3_600_000),
+    "idle_in_transaction_timeout_ms": (100, 3_600_000),
+    "lock_timeout_ms": (10, 600_000),
+    "temp_file_limit_kb": (1_024, 1_073_741_824),
+    "storage_quota_bytes": (1_048_576, 1_125_899_906_842_624),
+}
+
+
+def _between(field: str) -> list[Any]:
+    low, high = LIMITS[field]
+    return [MinValueValidator(low), MaxValueValidator(high)]
+
+
+def _limit(field: str) -> models.Q:
+    return models.Q(**{f"{field}__range": LIMITS[field]})
+
+
+class Plan(models.Model):
+    """Limits, and the defaults for backups, that tenants of one kind share. Times in ms, sizes in bytes or kB."""
+
+    slug = models.SlugField(max_length=40, unique=True)
+    name = models.CharField(max_length=80)
+    is_default = models.BooleanField(default=False)
+    connection_limit = models.PositiveIntegerField(default=50, validators=_between("connection_limit"))
+    statement_timeout_ms = models.PositiveIntegerField(default=30_000, validators=_between("statement_timeout_ms"))
+    idle_in_transaction_timeout_ms = models.PositiveIntegerField(
+        default=30_000, validators=_between("idle_in_transaction_timeout_ms")
+    )
+    lock_timeout_ms = models.PositiveIntegerField(default=5_000, validators=_between("lock_timeout_ms"))
+    temp_file_limit_kb = models.PositiveIntegerField(default=262_144, validators=_between("temp_file_limit_kb"))
+    storage_quota_bytes = models.PositiveBigIntegerField(
+        default=10 * 1024**3, validators=_between("storage_quota_bytes")
+    )
+    rotation_overlap_minutes = models.PositiveIntegerField(default=60, validators=[MaxValueValidator(43_200)])
+    grace_days = models.PositiveIntegerField(default=7, validators=[MaxValueValidator(365)])
+    backup_schedule = models.CharField(max_length=60, default="0 2 * * *", help_text="Cron, in UTC.")
+    backup_keep_days = models.PositiveIntegerField(default=14, validators=[MinValueValidator(1)])
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["connection_limit", "slug"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"], condition=models.Q(is_default=True), name="one_default_plan"
+            ),
+            *(models.CheckConstraint(condition=_limit(field), name=f"plan_{field}") for field in LIMITS),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def limits(self) -> dict[str, int]:
+        """What may be overridden per tenant, by name."""
+        return {field: getattr(self, field) for field in LIMITS}

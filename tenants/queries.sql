@@ -1,0 +1,20 @@
+-- name: inspect_server
+-- What a cluster is and what our login may do there: decides whether it can hold tenants.
+SELECT current_setting('server_version_num')::int AS version_num,
+       current_database() AS dbname,
+       pg_is_in_recovery() AS in_recovery,
+       r.rolsuper OR r.rolcreaterole AS can_create_roles,
+       r.rolsuper OR has_database_privilege(current_database(), 'CREATE') AS can_create_schemas,
+       r.rolsuper OR pg_has_role('pg_signal_backend', 'USAGE') AS can_end_sessions,
+       r.rolsuper OR has_parameter_privilege('temp_file_limit', 'SET') AS can_limit_temp_files,
+       to_regrole('cp_tenants') IS NOT NULL AS prepared,
+       current_setting('max_connections')::int AS max_connections,
+       (SELECT system_identifier FROM pg_control_system()) AS system_identifier
+FROM pg_roles r
+WHERE r.rolname = current_user;
+
+-- name: list_extensions
+-- Extensions of the database, with their versions and the schemas they live in.
+SELECT e.extname AS name, e.extversion AS version, n.nspname AS schema
+FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+ORDER BY 1;
