@@ -1,0 +1,76 @@
+"""`.local/`: what `make run` keeps on this machine, and the environment its processes get."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from controlplane.embedded.errors import EmbeddedServerError
+from controlplane.embedded.files import write_private
+from controlplane.embedded.keys import is_given, new_keys
+from controlplane.embedded.leftovers import MARK
+
+README = """What `make run` keeps: data of PostgreSQL and Redis, keys (secrets.env), credentials, logs.
+secrets.env opens the stored passwords of tenants: without it they cannot be read again.
+`make clean-data` removes all of it.
+"""
+
+
+class Place:
+    """The directory of one run; every secret in it is a 0600 file."""
+
+    def __init__(self, directory: Path) -> None:
+        """Create it when missing: 0700, or 0711 for root, whose servers run as somebody else."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory.resolve()
+        self.directory.chmod(0o711 if os.getuid() == 0 else 0o700)
+        for name in ("log", "run"):
+            (self.directory / name).mkdir(exist_ok=True)
+            (self.directory / name).chmod(0o700)
+        (self.directory / "README").write_text(README, encoding="utf-8")
+
+    @property
+    def credentials(self) -> Path:
+        """What was printed at the first run."""
+        return self.directory / "credentials"
+
+    def log(self, name: str) -> Path:
+        """The log of the process called `name`."""
+        return self.directory / "log" / f"{name}.log"
+
+    def keys(self) -> dict[str, str]:
+        """SECRET_KEY and FIELD_ENCRYPTION_KEYS: kept from the first run on, unless the environment sets them."""
+        wanted = {name for name in new_keys() if not is_given(name, dict(os.environ))}
+        path = self.directory / "secrets.env"
+        if not wanted:
+            return {}
+        if not path.exists():
+            if (self.directory / "postgres" / "data").exists() and self.credentials.exists():
+                message = f"{path} is missing, but the data was encrypted with it: restore it or make clean-data."
+                raise EmbeddedServerError(message)
+            write_private(path, "".join(f"{name}={value}\n" for name, value in new_keys().items()))
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = dict(line.split("=", 1) for line in lines if "=" in line)
+        if missing := sorted(wanted - {name for name, value in kept.items() if value}):
+            raise EmbeddedServerError(f"{path} has no {missing[0]}: restore the file or make clean-data.")
+        return {name: kept[name] for name in wanted}
+
+    def environment(self, servers: Mapping[str, str], *, port: int) -> dict[str, str]:
+        """The environment of web, worker, beat and commands; `servers` are the URLs of what we started."""
+        metrics = self.directory / "run" / "metrics"
+        metrics.mkdir(exist_ok=True)
+        for old in metrics.glob("*.db"):  # of processes that are no more
+            old.unlink()
+        given = os.environ
+        return {
+            **given,
+            **self.keys(),
+            **servers,
+            MARK: str(self.directory),
+            "DEBUG": "false",
+            "DJANGO_SETTINGS_MODULE": "controlplane.settings",
+            "ALLOWED_HOSTS": given.get("ALLOWED_HOSTS", "127.0.0.1,localhost"),
+            "PUBLIC_URL": given.get("PUBLIC_URL", f"http://127.0.0.1:{port}"),
+            "STATIC_ROOT": given.get("STATIC_ROOT", str(self.directory / "static")),
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+            "PYTHONUNBUFFERED": "1",
+        }

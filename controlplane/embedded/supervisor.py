@@ -1,0 +1,209 @@
+"""`run`: everything `make run` starts, from the servers to the ready line, and its orderly end."""
+
+import json
+import os
+import shutil
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from controlplane.embedded import ports
+from controlplane.embedded.commands import command, say, timed
+from controlplane.embedded.errors import EmbeddedServerError
+from controlplane.embedded.execute import Interrupted, Server, started
+from controlplane.embedded.files import LOG_LIMIT, held_lock, write_private
+from controlplane.embedded.leftovers import end_marked
+from controlplane.embedded.place import Place
+from controlplane.embedded.postgres import EmbeddedPostgres, default_bin_dir
+from controlplane.embedded.programs import Crashes, Program, programs, stop_all
+from controlplane.embedded.redis import EmbeddedRedis
+
+DEFAULT_PORT = 8000
+READY_SECONDS = 60.0
+WATCH_SECONDS = 0.2
+ROTATE_SECONDS = 60.0
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def wanted_port() -> int:
+    """The port of the web server: PORT, else 8000; raises EmbeddedServerError when it makes no sense."""
+    text = os.environ.get("PORT") or str(DEFAULT_PORT)
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65536):
+        raise EmbeddedServerError(f"PORT={text} is not a port number (1 to 65535).")
+    return int(text)
+
+
+class Supervisor:
+    """One run in one directory. `run()` returns the exit code; what goes wrong is an EmbeddedServerError."""
+
+    def __init__(self, directory: Path) -> None:
+        """`directory` is `.local` of the project, or another one for tests."""
+        self.port = wanted_port()
+        self.place = Place(directory)
+        self.servers: dict[str, Server] = {}
+        self.programs: list[Program] = []
+        self._crashes: dict[str, Crashes] = {}
+        self._began = time.monotonic()
+        self._ending = False
+
+    def run(self) -> int:
+        """Start everything, watch over it until a signal comes, stop everything."""
+        before = {number: signal.signal(number, self._on_signal) for number in ENDING}
+        try:
+            with held_lock(self.place.directory / "lock", f"make run in {self.place.directory}"):
+                self._run_locked()
+        except Interrupted:
+            say("stopped")
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return 0
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        """The first signal ends the run; later ones change nothing, for the end is bounded in time."""
+        if not self._ending:
+            self._ending = True
+            raise Interrupted(number)
+
+    def _run_locked(self) -> None:
+        end_marked(self.place.directory, seconds=6)
+        if not ports.is_free(self.port):
+            message = f"Port {self.port} is in use or not allowed: stop what listens there, or choose another"
+            raise EmbeddedServerError(f"{message}, for example: make run PORT={ports.pick()}")
+        self.servers = self._wanted_servers()
+        began = time.monotonic()
+        with started(self.servers):
+            for server in self.servers.values():
+                kind = "PostgreSQL" if isinstance(server, EmbeddedPostgres) else "Redis"
+                say(f"  {kind} on 127.0.0.1:{server.port} … {time.monotonic() - began:.1f} s")
+            try:
+                self._serve()
+            finally:
+                self._end()
+
+    def _wanted_servers(self) -> dict[str, Server]:
+        """The servers the environment does not name."""
+        servers: dict[str, Server] = {}
+        directory = self.place.directory
+        if not (os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_URL_FILE")):
+            servers["postgres"] = EmbeddedPostgres(directory / "postgres", say=say)
+        if not (os.environ.get("REDIS_URL") or os.environ.get("REDIS_URL_FILE")):
+            servers["redis"] = EmbeddedRedis(directory / "redis", say=say)
+        self._crashes = {name: Crashes(name, server.log) for name, server in servers.items()}
+        return servers
+
+    def _urls(self) -> dict[str, str]:
+        names = {"postgres": "DATABASE_URL", "redis": "REDIS_URL"}
+        urls = {names[name]: server.url for name, server in self.servers.items()}
+        return {**urls, "POSTGRES_BIN": str(default_bin_dir())}
+
+    def _serve(self) -> None:
+        """The steps from servers to readiness, then watching; ends by an exception only."""
+        env = self.place.environment(self._urls(), port=self.port)
+        log = self.place.log
+        static = ("collectstatic", "--no-input", "--verbosity", "0")
+        migrate = ("migrate_schemas", "--shared", "--noinput", "--verbosity", "0")
+        with command(*static, env=env, log=log("collectstatic")) as files:
+            with timed("migrations"), command(*migrate, env=env, log=log("migrate")) as migrations:
+                migrations.finish()
+            with timed("template, cluster, plans, warm pool, operator"):
+                outcome = self._bootstrap(env)
+            files.finish()
+        with timed("web, worker, beat"):
+            self.programs = programs(env, port=self.port, log=log)
+            for program in self.programs:
+                program.start()
+            self._wait_ready()
+        self._announce(env["PUBLIC_URL"], outcome)
+        self._watch()
+
+    def _bootstrap(self, env: Mapping[str, str]) -> dict[str, Any]:
+        """Everything the registry needs at least once; keeps credentials made by it."""
+        with command("bootstrap", "--json", env=env, log=self.place.log("bootstrap")) as running:
+            output = running.finish()
+        outcome: dict[str, Any] = json.loads(output)
+        if credentials := outcome.get("credentials"):
+            lines = [f"{name}={value}\n" for name, value in credentials.items()]
+            write_private(self.place.credentials, "".join(lines))
+        return outcome
+
+    def _wait_ready(self) -> None:
+        """Wait until /readyz answers 200."""
+        deadline = time.monotonic() + READY_SECONDS
+        url = f"http://127.0.0.1:{self.port}/readyz"
+        seen = "no answer"
+        while time.monotonic() < deadline:
+            for program in self.programs:
+                program.watch(say)
+            try:
+                with urllib.request.urlopen(url, timeout=5) as answer:
+                    if answer.status == 200:
+                        return
+            except urllib.error.HTTPError as error:
+                seen = f"{error.code} {error.read(300).decode('utf-8', 'replace')}".replace("\n", " ")
+            except OSError:
+                pass
+            time.sleep(0.1)
+        message = f"Not ready within {READY_SECONDS:.0f} s ({seen}). Logs: {self.place.directory / 'log'}."
+        raise EmbeddedServerError(message)
+
+    def _announce(self, url: str, outcome: Mapping[str, Any]) -> None:
+        say("")
+        say(f"  admin    {url}/admin/")
+        say(f"  API      {url}/api/v1/  (documentation: {url}/api/docs/)")
+        if credentials := outcome.get("credentials"):
+            for name, value in credentials.items():
+                say(f"  {name:<8} {value}")
+            say(f"  (shown this once; kept in {self.place.credentials})")
+        say(f"ready in {time.monotonic() - self._began:.1f} s; Ctrl-C stops everything")
+
+    def _watch(self) -> None:
+        """Look after everything until a signal or a hopeless crash ends it."""
+        rotate_at = time.monotonic() + ROTATE_SECONDS
+        while True:
+            time.sleep(WATCH_SECONDS)
+            for name, server in self.servers.items():
+                if not server.is_running():
+                    self._restart(name, server)
+            for program in self.programs:
+                program.watch(say)
+            if time.monotonic() > rotate_at:
+                rotate_at = time.monotonic() + ROTATE_SECONDS
+                self._rotate_logs()
+
+    def _restart(self, name: str, server: Server) -> None:
+        """Start a server that died; programs reconnect by themselves, for it keeps its port."""
+        url = server.url
+        delay = self._crashes[name].delay()
+        say(f"{name} ended unexpectedly; starting it again in {delay} s. Log: {server.log}")
+        server.stop()
+        time.sleep(delay)
+        try:
+            server.start()
+        except EmbeddedServerError as error:
+            say(str(error))  # the next round tries again, five times at most
+            return
+        if server.url != url:
+            raise EmbeddedServerError(f"{name} had to move to another port: start make run again.")
+
+    def _rotate_logs(self) -> None:
+        """Set aside logs that have grown; their writers append, so they may be cut while open."""
+        logs = [program.log for program in self.programs] + [server.log for server in self.servers.values()]
+        for log in logs:
+            if log.exists() and log.stat().st_size > LOG_LIMIT:
+                copy = log.with_name(log.name + ".1")
+                copy.touch(mode=0o600)
+                shutil.copyfile(log, copy)
+                os.truncate(log, 0)
+
+    def _end(self) -> None:
+        """Stop the programs side by side, at most 7 s; the servers follow."""
+        self._ending = True
+        say("stopping …")
+        stop_all(self.programs)
+        end_marked(self.place.directory, seconds=0)
