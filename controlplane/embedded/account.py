@@ -10,6 +10,8 @@ import os
 import pwd
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +95,8 @@ def shared_place(project: Path) -> Path:
     return place
 
 
-def reachable_home(home: Path, account: Account, project: Path) -> tuple[Path, bool]:
-    """Create `home` where the account can enter it; returns its real path and whether it was moved.
+def reachable_home(home: Path, account: Account, project: Path, say: Callable[[str], None]) -> Path:
+    """Create `home` where the account can enter it; returns its real path, and says so if that is elsewhere.
 
     A moved home lies in `shared_place(project)` and `home` becomes a symbolic link to it.
     """
@@ -102,28 +104,30 @@ def reachable_home(home: Path, account: Account, project: Path) -> tuple[Path, b
     home.parent.mkdir(parents=True, exist_ok=True)
     if home.is_symlink():
         target = home.readlink()
-        target.mkdir(exist_ok=True)
-        return target, False
+        target.mkdir(exist_ok=True, mode=0o711)
+        return target
     home.mkdir(exist_ok=True, mode=0o700)
     if not account.switch:
-        return home.resolve(), False
+        return home.resolve()
     home.chmod(0o711)
     if account.may_execute(home):
-        return home.resolve(), False
+        return home.resolve()
     target = shared_place(project) / home.name
-    if target.exists() and any(home.iterdir()):
-        message = f"Both {home} and {target} hold data; move one of them away."
-        raise EmbeddedServerError(message)
     if target.exists():
-        home.rmdir()
-    else:
-        shutil.move(home, target)
+        # Of a checkout that was here before and took its keys with it: not ours to use, nor to delete.
+        aside = target.with_name(f"{target.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+        target.rename(aside)
+        say(f"  data of an earlier checkout in this place was set aside: {aside}")
+    shutil.move(home, target)
     home.symlink_to(target)
     target.chmod(0o711)
-    return target, True
+    say(f"  {home} is closed to the account {account.name} that runs the server; the data lies in {target}")
+    return target
 
 
-def reachable_copy(program: Path, root: Path, members: list[str], account: Account, project: Path) -> Path:
+def reachable_copy(
+    program: Path, root: Path, members: list[str], account: Account, project: Path, say: Callable[[str], None]
+) -> Path:
     """A path of `program` the account can run: itself, or that in a copy of `members` of the directory `root`.
 
     The copy lies in `shared_place(project)` under a name made of the program's path, size and time, so that
@@ -135,6 +139,7 @@ def reachable_copy(program: Path, root: Path, members: list[str], account: Accou
     stamp = hashlib.sha256(f"{program}|{status.st_size}|{status.st_mtime_ns}".encode()).hexdigest()[:12]
     place = shared_place(project) / f"{program.name}-{stamp}"
     if not place.exists():
+        say(f"  {program} is closed to the account {account.name}; a copy is made in {place}")
         temporary = place.with_name(f"{place.name}.{os.getpid()}")
         temporary.mkdir()
         for member in members:

