@@ -97,6 +97,8 @@ class SchemaSlot(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        verbose_name = "slot"
+        permissions = [("fill_pool", "Can fill a pool of slots")]
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(state__in=["building", "ready", "claimed", "retiring"]), name="slot_state"

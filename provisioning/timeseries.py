@@ -36,7 +36,8 @@ class TimeSeries:
     """A table range-partitioned by a time column, and how its partitions are kept.
 
     `interval` is a partition's width and `retention` the age at which it is dropped ("N hours|days|weeks|months|years");
-    `premake` is the number of partitions kept ready beyond the current one.
+    `premake` is the number of partitions kept ready beyond the current one. The compiler sets `own_policies` when the
+    template brought policies for the table, and `hypertable` when TimescaleDB keeps the partitions instead of us.
     """
 
     table: str
@@ -44,6 +45,8 @@ class TimeSeries:
     interval: str
     retention: str
     premake: int
+    own_policies: bool = False
+    hypertable: bool = False
 
     def problem(self) -> str | None:
         """What is wrong with this declaration by itself; None when nothing is."""
@@ -143,12 +146,12 @@ def _bound(moment: datetime) -> sql.Literal:
     return sql.Literal(moment.strftime("%Y-%m-%d %H:%M:%S+00"))
 
 
-def partition_ddl(schema: str, spec: TimeSeries, partition: Partition, *, own_policies: bool) -> sql.Composed:
+def partition_ddl(schema: str, spec: TimeSeries, partition: Partition) -> sql.Composed:
     """Statements that make one partition, protected as every table of a tenant is; run them as the schema's owner.
 
     Indexes, constraints and triggers come from the parent, privileges from the owner's default privileges.
-    With `own_policies` (the template brought policies for the parent) the partition itself stays closed to all but
-    the owner: rows are reached through the parent, where those policies hold.
+    Where the template brought policies for the parent, the partition itself stays closed to all but the owner: rows
+    are reached through the parent, where those policies hold.
     """
     name = sql.Identifier(schema, partition.name)
     owner, rw, ro = (sql.Identifier(f"{schema}_{suffix}") for suffix in ("owner", "rw", "ro"))
@@ -158,7 +161,7 @@ def partition_ddl(schema: str, spec: TimeSeries, partition: Partition, *, own_po
         ),
         sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY").format(name),
     ]
-    if own_policies:
+    if spec.own_policies:
         policy = "CREATE POLICY tenant_owner ON {} FOR ALL TO {} USING (true) WITH CHECK (true)"
         parts.append(sql.SQL(policy).format(name, owner))
     else:
@@ -166,3 +169,116 @@ def partition_ddl(schema: str, spec: TimeSeries, partition: Partition, *, own_po
         parts.append(sql.SQL(policy).format(name, owner, rw))
         parts.append(sql.SQL("CREATE POLICY tenant_ro ON {} FOR SELECT TO {} USING (true)").format(name, ro))
     return sql.SQL(";\n").join(parts) + sql.SQL(";\n")
+
+
+def initial_partitions(schema: str, specs: Sequence[TimeSeries], now: datetime) -> sql.Composed:
+    """Statements that give a new schema the partitions it needs at `now`; run them as its owner, after the clone script.
+
+    Empty when nothing is declared or TimescaleDB makes the partitions.
+    """
+    return sql.Composed(
+        partition_ddl(schema, spec, partition)
+        for spec in specs
+        if not spec.hypertable
+        for partition in wanted(spec, now)
+    )
+
+
+def _expired(spec: TimeSeries, names: Sequence[str], now: datetime) -> Iterator[str]:
+    """Those of a table's partitions, known by the names we gave them, that end before the retention does."""
+    shape = re.compile(re.escape(spec.table) + r"_p([0-9]{8})([0-9]{2})?\Z")
+    limit = retained_since(spec, now.astimezone(UTC))
+    for name in names:
+        match = shape.match(name)
+        if match is None:  # not ours: left alone
+            continue
+        begin = datetime.strptime(match.group(1) + (match.group(2) or "00"), "%Y%m%d%H").replace(tzinfo=UTC)
+        if _step(spec.interval, begin, 1) <= limit:
+            yield name
+
+
+def _present(
+    conn: psycopg.Connection[Any], targets: Sequence[tuple[str, Sequence[TimeSeries]]]
+) -> Mapping[tuple[str, str], list[str]]:
+    """The partitions of each declared table, by (schema, table); one query for all of them."""
+    pairs = [(schema, spec.table) for schema, specs in targets for spec in specs if not spec.hypertable]
+    if not pairs:
+        return {}
+    rows = conn.execute(
+        _QUERIES["partitions"], {"schemas": [p[0] for p in pairs], "tables": [p[1] for p in pairs]}, prepare=False
+    )
+    return {(schema, table): names for schema, table, names in rows.fetchall()}
+
+
+def _plan(
+    schema: str, specs: Sequence[TimeSeries], present: Mapping[tuple[str, str], list[str]], now: datetime
+) -> tuple[list[sql.Composable], list[str], list[str]]:
+    """The statements a schema needs, and the names they make and drop. Tables that are gone are left to drift checks."""
+    statements: list[sql.Composable] = []
+    created: list[str] = []
+    dropped: list[str] = []
+    for spec in specs:
+        names = present.get((schema, spec.table))
+        if names is None:
+            continue
+        for partition in wanted(spec, now):
+            if partition.name not in names:
+                statements.append(partition_ddl(schema, spec, partition))
+                created.append(f"{schema}.{partition.name}")
+        for name in _expired(spec, names, now):
+            statements.append(sql.SQL("DROP TABLE IF EXISTS {};\n").format(sql.Identifier(schema, name)))
+            dropped.append(f"{schema}.{name}")
+    return statements, created, dropped
+
+
+def maintain(
+    conn: psycopg.Connection[Any], targets: Sequence[tuple[str, Sequence[TimeSeries]]], now: datetime
+) -> Maintenance:
+    """Make the partitions that will be needed and drop those past their retention, for many schemas.
+
+    Idempotent. One query finds what is missing everywhere; then one short transaction a schema that needs something, so
+    that a schema that fails (a lock held too long) does not hold the others back: it is named in `failed`.
+    `conn` must be in autocommit mode, its role allowed to SET ROLE to the schemas' owners.
+    """
+    report = Maintenance()
+    present = _present(conn, targets)
+    for schema, specs in targets:
+        statements, created, dropped = _plan(schema, specs, present, now)
+        if not statements:
+            continue
+        role = sql.SQL("SET LOCAL ROLE {};\n").format(sql.Identifier(f"{schema}_owner"))
+        try:
+            with conn.transaction():
+                conn.execute(sql.Composed([role, *statements]), prepare=False)
+        except psycopg.Error as error:
+            if conn.closed:
+                raise
+            report.failed[schema] = error.diag.message_primary or type(error).__name__
+            continue
+        report.created += created
+        report.dropped += dropped
+    return report
+
+
+def hypertables(marker: str, specs: Sequence[TimeSeries], extension_schema: str) -> str:
+    """What turns plain tables into TimescaleDB hypertables, for the clone script.
+
+    Chunks live in the tenant's own schema, so that its USAGE protects them and dumps of the schema see their rows.
+    """
+    function = sql.Identifier(extension_schema)
+    call = sql.SQL(
+        "SELECT {f}.create_hypertable({table}, {column}, chunk_time_interval => {interval}::interval,"
+        " associated_schema_name => {schema}, create_default_indexes => false);\n"
+        "SELECT {f}.add_retention_policy({table}, {retention}::interval);\n"
+    )
+    return "".join(
+        call.format(
+            f=function,
+            table=sql.Literal(sql.Identifier(marker, spec.table).as_string()),
+            column=sql.Literal(spec.column),
+            interval=sql.Literal(spec.interval),
+            schema=sql.Literal(marker),
+            retention=sql.Literal(spec.retention),
+        ).as_string()
+        for spec in specs
+    )

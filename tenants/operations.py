@@ -46,7 +46,8 @@ class Workflow:
     """How one kind of operation is carried out.
 
     `execute` does the work in steps and ends with `run.finish()`. `undo` takes back what `execute` may have done and
-    ends with `run.end()`; it runs after a failure or a cancellation. `heavy` work is bounded per cluster.
+    ends with `run.end()`; it runs after a failure or a cancellation. `heavy` work is bounded per cluster. What is
+    not `cancellable` can only be cancelled before it begins.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class Workflow:
     undo: Callable[[Run], None] | None = None
     retry: Callable[[Operation, Actor, Source], Operation] | None = None
     heavy: bool = False
+    cancellable: bool = True
     steps: int = 1
 
 
@@ -197,7 +199,6 @@ def execute(operation: Operation) -> Operation:
     """Carry out an operation created `inline`, here and now. Raises what made it fail."""
     run = Run(operation)
     run.perform()
-    operation.refresh_from_db()
     if run.error is not None:
         run.error.extra["operation"] = str(operation.pk)
         raise run.error
@@ -236,7 +237,8 @@ class Run:
                     self._unwind()
                 else:
                     self.workflow.execute(self)
-            except LeaseLost:
+            except LeaseLost as error:
+                self.error = error
                 log.warning("operation.lease_lost", extra={"operation": str(self.operation.pk)})
             except Cancelled as error:
                 self._begin_unwinding(error)
@@ -266,6 +268,11 @@ class Run:
             raise
         self._end_step(name, OperationStep.State.SUCCEEDED)
 
+    def alive(self) -> None:
+        """For long steps: raises LeaseLost when somebody else has taken the operation over."""
+        if not self._mine().exists():
+            raise LeaseLost()
+
     def _finished_steps(self) -> set[str]:
         if self._done is None:
             done = self.operation.steps.filter(state=OperationStep.State.SUCCEEDED).values_list("name", flat=True)
@@ -278,16 +285,11 @@ class Run:
         with transaction.atomic():
             if not owned.update(progress=progress):
                 raise self._interrupted()
-            OperationStep.objects.update_or_create(
-                operation=self.operation,
-                name=name,
-                defaults={
-                    "state": OperationStep.State.RUNNING,
-                    "attempt": self.attempt,
-                    "started_at": timezone.now(),
-                    "ended_at": None,
-                    "error": "",
-                },
+            OperationStep.objects.bulk_create(
+                [OperationStep(operation=self.operation, name=name, attempt=self.attempt)],
+                update_conflicts=True,
+                unique_fields=["operation", "name"],
+                update_fields=["state", "attempt", "started_at", "ended_at", "error"],
             )
 
     def _interrupted(self) -> ControlPlaneError:
@@ -308,13 +310,20 @@ class Run:
 
         Raises LeaseLost or Cancelled when this attempt no longer owns the operation.
         """
+        done = {
+            "state": State.SUCCEEDED,
+            "progress": 100,
+            "finished_at": timezone.now(),
+            "lease_expires_at": None,
+            "result": result,
+            "error": None,
+        }
         with transaction.atomic():
-            if not self._mine().filter(state=State.RUNNING).update(
-                state=State.SUCCEEDED, progress=100, finished_at=timezone.now(), lease_expires_at=None,
-                result=result, error=None,
-            ):  # fmt: skip
+            if not self._mine().filter(state=State.RUNNING).update(**done):
                 raise self._interrupted()
             yield
+        for field, value in done.items():
+            setattr(self.operation, field, value)
 
     @contextmanager
     def end(self) -> Iterator[None]:
@@ -437,11 +446,11 @@ def cancel(operation: Operation, *, actor: Actor, source: Source, reason: str = 
             lease_expires_at=now + lease(),
             unwinding={"code": Cancelled.code, "message": str(Cancelled())},
         )
-        running = waiting or Operation.objects.filter(pk=operation.pk, state=State.RUNNING, unwinding=None).update(
-            state=State.CANCELLING
-        )
-        if not running:
-            raise Conflict("This operation is over, or is being undone already.", code="operation_not_cancellable")
+        running = _workflows[operation.kind].cancellable and Operation.objects.filter(
+            pk=operation.pk, state=State.RUNNING, unwinding=None
+        ).update(state=State.CANCELLING)
+        if not (waiting or running):
+            raise Conflict("This operation can no longer be cancelled.", code="operation_not_cancellable")
         audit.record(
             "operation.cancel", actor=actor, source=source, tenant=operation.tenant, target=operation, reason=reason
         )

@@ -138,7 +138,8 @@ def _pool(dsn: Dsn) -> ConnectionPool[Any]:
                 max_idle=POOL_MAX_IDLE_SECONDS,
                 timeout=POOL_WAIT_SECONDS,
                 check=ConnectionPool.check_connection,
-                kwargs={"autocommit": True},
+                # Never prepared: a pooler in transaction mode would not know the statement.
+                kwargs={"autocommit": True, "prepare_threshold": None},
                 open=True,
             )
         return _pools[dsn]

@@ -1,0 +1,39 @@
+-- name: existing_roles
+-- Which of these roles exist.
+SELECT rolname FROM pg_roles WHERE rolname = ANY(%s);
+
+-- name: schema_exists
+-- Whether a schema of this name exists.
+SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s);
+
+-- name: end_sessions
+-- Ends every session of these logins, and says how many there were.
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = ANY(%s);
+
+-- name: count_sessions
+-- Open sessions of these logins.
+SELECT count(*) FROM pg_stat_activity WHERE usename = ANY(%s);
+
+-- name: can_log_in
+-- Which of these roles may log in.
+SELECT rolname FROM pg_roles WHERE rolname = ANY(%s) AND rolcanlogin;
+
+-- name: role_memberships
+-- Which memberships between these roles exist already: (group, member).
+SELECT g.rolname, m.rolname
+FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
+WHERE m.rolname = ANY(%s);
+
+-- name: droppable_relations
+-- Some of a schema's tables, partitions and materialized views, most dependent first. pg_depend's index on the
+-- referenced object is used, since no index of pg_class leads with the namespace.
+SELECT c.relkind::text, c.relname
+FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_namespace'::regclass
+  AND d.refobjid = to_regnamespace(%s) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+ORDER BY c.relispartition DESC, c.relkind IN ('v', 'm') DESC, c.oid DESC
+LIMIT %s;
+
+-- name: tenant_schemas
+-- Every schema on the cluster that has the form of a tenant's.
+SELECT nspname FROM pg_namespace WHERE nspname ~ '^t_[a-z2-7]{20}$';

@@ -1,0 +1,125 @@
+"""Building and removing a slot: a complete tenant schema with its roles, from nothing and back to nothing."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from psycopg import Connection
+
+from provisioning import compiler, roles, schemas, timeseries
+from provisioning.models import SchemaSlot, TemplateVersion
+from tenants.exceptions import CloneMismatch
+from tenants.identifiers import new_schema_name
+from tenants.models import Cluster, Tenant
+from tenants.postgres import Dsn, connect, session
+
+log = logging.getLogger(__name__)
+State = SchemaSlot.State
+
+# Cloning a template of many hundred tables takes minutes, not seconds.
+CLONE_TIMEOUT_MS = 600_000
+
+
+def reserve(cluster: Cluster, version: TemplateVersion, *, tenant: Tenant | None = None) -> SchemaSlot:
+    """Write down a slot before anything of it exists. Its schema's name is new and random."""
+    return SchemaSlot.objects.create(
+        cluster=cluster,
+        template_version=version,
+        schema_name=tenant.schema_name if tenant else new_schema_name(),
+        tenant=tenant,
+        lease_expires_at=None if tenant else timezone.now() + timedelta(seconds=settings.SLOT_BUILD_LEASE_SECONDS),
+    )
+
+
+def search_path(slot: SchemaSlot) -> list[str]:
+    """The schemas a tenant's login looks in: its own, and those of the extensions its template needs."""
+    needed = {extension["schema"] for extension in slot.template_version.extensions} - {"pg_catalog"}
+    return [slot.schema_name, *sorted(needed)]
+
+
+def create_roles(slot: SchemaSlot) -> None:
+    """Step one: the roles, in a short transaction of their own."""
+    with session(slot.cluster.dsn()) as connection:
+        roles.create_roles(connection, slot.schema_name, search_path=search_path(slot))
+
+
+def clone_schema(slot: SchemaSlot) -> None:
+    """Step two: the schema and everything in it, in one transaction."""
+    version = slot.template_version
+    script = compiler.render(version.script, version.marker, slot.schema_name)
+    partitions = timeseries.initial_partitions(slot.schema_name, time_series(version), timezone.now())
+    with session(slot.cluster.dsn()) as connection:
+        schemas.clone(connection, slot.schema_name, script, then=partitions, timeout_ms=CLONE_TIMEOUT_MS)
+
+
+def time_series(version: TemplateVersion) -> list[timeseries.TimeSeries]:
+    """The time-series tables that a template version declares."""
+    return [timeseries.TimeSeries(**spec) for spec in version.timeseries]
+
+
+def verify(slot: SchemaSlot) -> None:
+    """Step three: prove the clone by its fingerprint. Raises CloneMismatch."""
+    expected = expected_fingerprint(slot.template_version, slot.cluster)
+    with session(slot.cluster.dsn()) as connection:
+        found = compiler.fingerprints(connection, [slot.schema_name]).get(slot.schema_name)
+    if found != expected:
+        raise CloneMismatch(
+            f"{slot.schema_name} is not a true copy of {slot.template_version}.",
+            hint="Look for event triggers or default privileges that change what is created on this cluster.",
+        )
+
+
+def expected_fingerprint(version: TemplateVersion, cluster: Cluster) -> str:
+    """What a true clone hashes to on this cluster's PostgreSQL major; measured there once, in a scratch database."""
+    major = str(cluster.server_version_num // 10000)
+    if major not in version.fingerprints:
+        measured = compiler.measure_fingerprint(version.script, version.marker, dsn=cluster.dsn())
+        with transaction.atomic():
+            locked = TemplateVersion.objects.select_for_update().get(pk=version.pk)
+            locked.fingerprints.setdefault(major, measured)
+            locked.save(update_fields=["fingerprints"])
+        version.fingerprints = locked.fingerprints
+    return str(version.fingerprints[major])
+
+
+def build(slot: SchemaSlot) -> bool:
+    """Make a slot ready, all three steps. False when its lease ran out meanwhile and it was taken away."""
+    begun = time.monotonic()
+    create_roles(slot)
+    clone_schema(slot)
+    verify(slot)
+    if SchemaSlot.objects.filter(pk=slot.pk, state=State.BUILDING).update(
+        state=State.READY,
+        ready_at=timezone.now(),
+        lease_expires_at=None,
+        build_seconds=time.monotonic() - begun,
+    ):
+        return True
+    remove_from_cluster(slot.cluster.dsn(), slot.schema_name)
+    return False
+
+
+def remove_from_cluster(
+    dsn: Dsn, schema: str, *, on_batch: Callable[[int], None] | None = None, keep_roles: bool = False
+) -> None:
+    """Take a schema and its roles away, whatever of them is there. Sessions are ended first."""
+    with connect(dsn, autocommit=True, statement_timeout_ms=CLONE_TIMEOUT_MS) as connection:
+        there = roles.existing(connection, schema)
+        if there:
+            roles.close_logins(connection, [name for name in roles.logins(schema) if name in there])
+        schemas.drop(connection, schema, on_batch=on_batch)
+        if there and not keep_roles:
+            roles.drop_roles(connection, schema)
+
+
+def remove(slot: SchemaSlot) -> None:
+    """Take a slot away for good: first what is on the cluster, then its row."""
+    remove_from_cluster(slot.cluster.dsn(), slot.schema_name)
+    SchemaSlot.objects.filter(pk=slot.pk).delete()

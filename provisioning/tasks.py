@@ -1,0 +1,40 @@
+"""Celery's ways in: each wakes a service and nothing more."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from provisioning import maintenance, pool
+
+
+@shared_task(name="provisioning.fill_pools")
+def fill_pools() -> int:
+    """Build one missing slot and ask again: tenants that wait for a worker come in between."""
+    built = pool.fill_pools(limit=1)
+    if built:
+        fill_pools.apply_async(retry=False)
+    return built
+
+
+@shared_task(name="provisioning.reap_slots")
+def reap_slots() -> int:
+    """Take away retired slots and what dead builders left."""
+    return pool.reap_slots()
+
+
+@shared_task(name="provisioning.retire_logins")
+def retire_logins() -> int:
+    """Close logins whose overlap has ended."""
+    return maintenance.retire_logins()
+
+
+@shared_task(name="provisioning.purge_due")
+def purge_due() -> int:
+    """Purge tenants whose grace period has ended."""
+    return maintenance.purge_due()
+
+
+@shared_task(name="provisioning.maintain_timeseries")
+def maintain_timeseries() -> int:
+    """Make time-series partitions ahead, and drop those past their retention."""
+    return maintenance.maintain_timeseries()
