@@ -430,6 +430,20 @@ def _beat(mine: dict[Any, int]) -> None:
         connections.close_all()
 
 
+def cancellable(operation: Operation) -> bool:
+    """Whether `cancel` would do something about it, as far as can be told now."""
+    workflow = _workflows.get(operation.kind)
+    if operation.state == State.RUNNING:
+        return workflow is not None and workflow.cancellable and not operation.unwinding
+    return operation.state == State.PENDING
+
+
+def retryable(operation: Operation) -> bool:
+    """Whether `retry` would start it again, as far as can be told now."""
+    workflow = _workflows.get(operation.kind)
+    return operation.state in (State.FAILED, State.CANCELLED) and workflow is not None and workflow.retry is not None
+
+
 def cancel(operation: Operation, *, actor: Actor, source: Source, reason: str = "") -> Operation:
     """Ask for an operation to be cancelled: one that waits is undone here and now, a running one at its next step.
 

@@ -44,6 +44,7 @@ class Cluster(models.Model):
 
     class Meta:
         ordering = ["name"]
+        permissions = [("check_cluster", "Can have a cluster checked now")]
         constraints = [
             models.UniqueConstraint(
                 fields=["is_default"], condition=models.Q(is_default=True), name="one_default_cluster"

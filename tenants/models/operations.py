@@ -63,6 +63,10 @@ class Operation(models.Model):
 
     class Meta:
         ordering = ["-created_at", "-id"]
+        permissions = [
+            ("cancel_operation", "Can cancel an operation"),
+            ("retry_operation", "Can try an operation again"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["tenant"],
@@ -124,3 +128,8 @@ class OperationStep(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None while it runs."""
+        return (self.ended_at - self.started_at).total_seconds() if self.ended_at else None

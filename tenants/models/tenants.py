@@ -58,6 +58,14 @@ class Tenant(TenantMixin):
 
     class Meta:
         ordering = ["-created_at", "-id"]
+        permissions = [
+            ("suspend_tenant", "Can suspend a tenant"),
+            ("resume_tenant", "Can resume a tenant"),
+            ("undelete_tenant", "Can bring a deleted tenant back"),
+            ("purge_tenant", "Can purge a tenant for good"),
+            ("rotate_tenant", "Can rotate a tenant's credentials"),
+            ("collect_credentials", "Can collect a tenant's new credentials, once"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["slug"], condition=~models.Q(state="purged"), name="live_slug_once"),
             models.CheckConstraint(
