@@ -23,7 +23,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 run: $(NEEDED_STAMP) ## start everything on this machine (PORT=, DATABASE_URL=, REDIS_URL=, POSTGRES_BIN=)
-	@exec $(EMBEDDED) run
+	@exec $(EMBEDDED) run $(ARGS)
 
 test: $(DEV_STAMP) ## lint, then the whole suite on real servers (JOBS=2, ARGS="-k name")
 	@scripts/system-packages

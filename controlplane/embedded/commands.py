@@ -72,5 +72,6 @@ def timed(name: str) -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """Print one line now."""
-    print(line, flush=True)
+    """Print one line now; a terminal that is gone is no reason to stop, or not to stop in order."""
+    with contextlib.suppress(OSError):
+        print(line, flush=True)

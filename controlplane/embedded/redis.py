@@ -26,6 +26,11 @@ def default_binary() -> Path:
     return Path(found.origin).resolve().parent / "bin" / "redis-server"
 
 
+def _quoted(path: Path) -> str:
+    """As a string of redis.conf."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 class EmbeddedRedis:
     """One Redis under `home`: data, port, configuration with the password (0600) and log lie there.
 
@@ -124,7 +129,7 @@ class EmbeddedRedis:
         if account is None or self._lock is None:
             raise EmbeddedServerError("prepare() comes before launch().")
         self.port = self._choose_port()
-        lines = ["bind 127.0.0.1", f"port {self.port}", f"requirepass {self.password}", f'dir "{self.data}"']
+        lines = ["bind 127.0.0.1", f"port {self.port}", f"requirepass {self.password}", f"dir {_quoted(self.data)}"]
         lines += ["daemonize no", "protected-mode yes", 'save ""', "maxmemory-policy noeviction"]
         lines += [f"appendonly {'yes' if self.durable else 'no'}", "appendfsync everysec"]
         config = self.home / "redis.conf"

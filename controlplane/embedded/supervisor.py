@@ -10,7 +10,6 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from controlplane.embedded import ports
 from controlplane.embedded.commands import command, say, timed
@@ -75,6 +74,7 @@ class Supervisor:
         if not ports.is_free(self.port):
             message = f"Port {self.port} is in use or not allowed: stop what listens there, or choose another"
             raise EmbeddedServerError(f"{message}, for example: make run PORT={ports.pick()}")
+        self.place.keys()  # without them the data could not be read
         self.servers = self._wanted_servers()
         began = time.monotonic()
         with started(self.servers):
@@ -111,26 +111,26 @@ class Supervisor:
         with command(*static, env=env, log=log("collectstatic")) as files:
             with timed("migrations"), command(*migrate, env=env, log=log("migrate")) as migrations:
                 migrations.finish()
-            with timed("template, cluster, plans, warm pool, operator"):
-                outcome = self._bootstrap(env)
+            credentials = self._bootstrap(env)
             files.finish()
         with timed("web, worker, beat"):
             self.programs = programs(env, port=self.port, log=log)
             for program in self.programs:
                 program.start()
             self._wait_ready()
-        self._announce(env["PUBLIC_URL"], outcome)
+        self._announce(env["PUBLIC_URL"], credentials)
         self._watch()
 
-    def _bootstrap(self, env: Mapping[str, str]) -> dict[str, Any]:
-        """Everything the registry needs at least once; keeps credentials made by it."""
+    def _bootstrap(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Everything the registry needs at least once; returns, and keeps, the credentials made by it."""
         with command("bootstrap", "--json", env=env, log=self.place.log("bootstrap")) as running:
-            output = running.finish()
-        outcome: dict[str, Any] = json.loads(output)
-        if credentials := outcome.get("credentials"):
-            lines = [f"{name}={value}\n" for name, value in credentials.items()]
-            write_private(self.place.credentials, "".join(lines))
-        return outcome
+            report = json.loads(running.finish())
+        for name, seconds in report["steps"]:
+            say(f"  {name} … {seconds:.1f} s")
+        credentials: dict[str, str] = report["credentials"]
+        if credentials:
+            write_private(self.place.credentials, "".join(f"{key}={text}\n" for key, text in credentials.items()))
+        return credentials
 
     def _wait_ready(self) -> None:
         """Wait until /readyz answers 200."""
@@ -152,14 +152,16 @@ class Supervisor:
         message = f"Not ready within {READY_SECONDS:.0f} s ({seen}). Logs: {self.place.directory / 'log'}."
         raise EmbeddedServerError(message)
 
-    def _announce(self, url: str, outcome: Mapping[str, Any]) -> None:
-        say("")
-        say(f"  admin    {url}/admin/")
-        say(f"  API      {url}/api/v1/  (documentation: {url}/api/docs/)")
-        if credentials := outcome.get("credentials"):
-            for name, value in credentials.items():
-                say(f"  {name:<8} {value}")
+    def _announce(self, url: str, credentials: Mapping[str, str]) -> None:
+        say(f"\n  admin      {url}/admin/")
+        say(f"  API        {url}/api/v1/ (documentation: {url}/api/docs/)")
+        for name, text in credentials.items():
+            if name != "url":
+                say(f"  {name:<10} {text}")
+        if credentials:
             say(f"  (shown this once; kept in {self.place.credentials})")
+        elif self.servers and not self.place.credentials.exists():
+            say("  No credentials are kept here; new ones: manage.py changepassword, manage.py create_api_key")
         say(f"ready in {time.monotonic() - self._began:.1f} s; Ctrl-C stops everything")
 
     def _watch(self) -> None:

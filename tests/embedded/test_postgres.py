@@ -301,10 +301,11 @@ def test_missing_programs_are_one_clear_line(home: Path) -> None:
         make(home, bin_dir=home / "nowhere").start()
 
 
-def test_a_long_path_still_gets_a_socket(home: Path) -> None:
-    long_home = home / ("x" * 90)
-    long_home.mkdir(mode=0o711)
-    server = make(long_home)
+@pytest.mark.parametrize("name", ["x" * 90, """it's a "place", or ü \\ n"""])
+def test_a_long_or_odd_path_still_gets_a_socket(home: Path, name: str) -> None:
+    odd_home = home / name
+    odd_home.mkdir(mode=0o711)
+    server = make(odd_home)
     server.start()
     socket_dir = server.socket_dir
     password = (server.home / "superuser.password").read_text().strip()

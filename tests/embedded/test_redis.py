@@ -110,3 +110,13 @@ def test_a_home_is_used_by_one_at_a_time(server: EmbeddedRedis, home: Path) -> N
     with pytest.raises(EmbeddedServerError, match="already in use"):
         make(home).start()
     assert redis.Redis.from_url(server.url).ping()
+
+
+def test_an_odd_path(home: Path) -> None:
+    odd_home = home / """it's a "place", or ü \\ n"""
+    odd_home.mkdir(mode=0o711)
+    server = make(odd_home)
+    server.start()
+    redis.Redis.from_url(server.url).set("kept", "42")
+    server.stop()
+    assert (server.data / "appendonly.aof").stat().st_size > 0
