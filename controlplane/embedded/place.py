@@ -33,6 +33,12 @@ class Place:
         """What was printed at the first run."""
         return self.directory / "credentials"
 
+    def keep_credentials(self, new: Mapping[str, str]) -> None:
+        """Write what was just made to `credentials`, beside what is there."""
+        old = self.credentials.read_text(encoding="utf-8") if self.credentials.exists() else ""
+        kept = dict(line.split("=", 1) for line in old.splitlines() if "=" in line)
+        write_private(self.credentials, "".join(f"{name}={value}\n" for name, value in {**kept, **new}.items()))
+
     def log(self, name: str) -> Path:
         """The log of the process called `name`."""
         return self.directory / "log" / f"{name}.log"

@@ -15,7 +15,7 @@ from controlplane.embedded import ports
 from controlplane.embedded.commands import command, say, timed
 from controlplane.embedded.errors import EmbeddedServerError
 from controlplane.embedded.execute import Interrupted, Server, started
-from controlplane.embedded.files import LOG_LIMIT, held_lock, write_private
+from controlplane.embedded.files import LOG_LIMIT, held_lock
 from controlplane.embedded.leftovers import end_marked
 from controlplane.embedded.place import Place
 from controlplane.embedded.postgres import EmbeddedPostgres, default_bin_dir
@@ -129,13 +129,14 @@ class Supervisor:
             say(f"  {name} … {seconds:.1f} s")
         credentials: dict[str, str] = report["credentials"]
         if credentials:
-            write_private(self.place.credentials, "".join(f"{key}={text}\n" for key, text in credentials.items()))
+            self.place.keep_credentials(credentials)
         return credentials
 
     def _wait_ready(self) -> None:
         """Wait until /readyz answers 200."""
         deadline = time.monotonic() + READY_SECONDS
         url = f"http://127.0.0.1:{self.port}/readyz"
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through http_proxy
         seen = "no answer"
         while time.monotonic() < deadline:
             for program in self.programs:
