@@ -28,8 +28,8 @@ def default_plan() -> Any:
 
 def tiny_template(cluster: Any, *, default: bool = True) -> Any:
     """A template of a few tables, imported through the service as every other; made once a database."""
+    from provisioning.compiler import SqlDirectory
     from provisioning.imports import import_template
-
     from provisioning.models import TemplateVersion
 
     found = TemplateVersion.objects.filter(template__name="tiny").order_by("-number").first()
@@ -37,10 +37,10 @@ def tiny_template(cluster: Any, *, default: bool = True) -> Any:
         return found
     return import_template(
         name="tiny",
-        source=TINY,
+        origin=SqlDirectory(TINY),
         description="A few tables for tests.",
         default=default,
         cluster=cluster,
         actor=ACTOR,
-        source_info=SOURCE,
-    )
+        source=SOURCE,
+    )[0]

@@ -1,0 +1,102 @@
+"""Everything a fresh control plane needs once. Idempotent: what is there stays as it is."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.db import transaction
+
+import provisioning
+from provisioning import compiler, imports, pool
+from provisioning.models import Template
+from tenants import api_keys, audit, clusters
+from tenants.actors import Actor, Source
+from tenants.groups import ADMINISTRATOR, ensure_groups
+from tenants.models import ApiKey, Plan
+from tenants.models.access import Scope
+
+ACTOR = Actor(kind="command", id="bootstrap", label="bootstrap")
+SOURCE = Source(channel="command")
+REFERENCE_TEMPLATE = Path(provisioning.__file__).parent / "reference" / "trading"
+
+GIB = 1024**3
+PLANS: tuple[dict[str, Any], ...] = (
+    {"slug": "starter", "name": "Starter", "connection_limit": 50, "storage_quota_bytes": 10 * GIB, "is_default": True},
+    {"slug": "business", "name": "Business", "connection_limit": 150, "storage_quota_bytes": 100 * GIB,
+     "statement_timeout_ms": 60_000, "backup_keep_days": 35},
+    {"slug": "enterprise", "name": "Enterprise", "connection_limit": 500, "storage_quota_bytes": 1024 * GIB,
+     "statement_timeout_ms": 300_000, "temp_file_limit_kb": 4 * 1024**2, "grace_days": 30, "backup_keep_days": 90},
+)  # fmt: skip
+
+
+@dataclass
+class Report:
+    """What was done: each step with its seconds, and the credentials that were made (shown once)."""
+
+    steps: list[tuple[str, float]] = field(default_factory=list)
+    credentials: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str, tell: Callable[[str, float], None]) -> Iterator[None]:
+        """Time one step and tell about it when it is done."""
+        begun = time.monotonic()
+        yield
+        self.steps.append((name, time.monotonic() - begun))
+        tell(*self.steps[-1])
+
+
+def bootstrap(*, pool_target: int, tell: Callable[[str, float], None] = lambda *_: None) -> Report:
+    """Default cluster, plans, groups, reference template, warm pool, an operator and an API key."""
+    report = Report()
+    with report.step("default cluster and plans", tell):
+        cluster = clusters.ensure_default_cluster(actor=ACTOR, source=SOURCE, pool_target=pool_target)
+        _ensure_plans()
+        ensure_groups()
+    with report.step("reference template", tell):
+        if not Template.objects.filter(is_default=True).exists():
+            imports.import_template(
+                name="trading",
+                origin=compiler.SqlDirectory(REFERENCE_TEMPLATE),
+                default=True,
+                cluster=cluster,
+                actor=ACTOR,
+                source=SOURCE,
+            )
+    with report.step("warm pool", tell):
+        pool.fill_pools()
+    with report.step("operator and API key", tell):
+        _ensure_operator(report)
+    return report
+
+
+def _ensure_plans() -> None:
+    if Plan.objects.exists():
+        return
+    with transaction.atomic():
+        for values in PLANS:
+            plan = Plan.objects.create(**values)
+            audit.record("plan.create", actor=ACTOR, source=SOURCE, target=plan, after=plan.limits())
+
+
+def _ensure_operator(report: Report) -> None:
+    """The first operator and the first key, unless there are any; later ones are made by people."""
+    users = get_user_model()
+    if not users.objects.filter(is_superuser=True).exists():
+        password = secrets.token_urlsafe(18)
+        with transaction.atomic():
+            user = users.objects.create_superuser("operator", password=password)
+            user.groups.add(Group.objects.get(name=ADMINISTRATOR))
+            audit.record("user.create", actor=ACTOR, source=SOURCE, target=user)
+        report.credentials |= {"url": f"{settings.PUBLIC_URL}/admin/", "username": "operator", "password": password}
+    if not ApiKey.objects.exists():
+        _, key = api_keys.create_api_key(name="bootstrap", scopes=Scope.values, actor=ACTOR, source=SOURCE)
+        report.credentials["api_key"] = key

@@ -1,0 +1,36 @@
+"""The one way in: admin, REST, commands and beat call these functions and nothing below them.
+
+Each checks whether the act is allowed, writes down the operation and the audit event in one transaction, and then
+has the work done: here and now where it takes milliseconds, by a worker where it takes longer.
+"""
+
+from provisioning.services.changes import apply_plan, update_tenant
+from provisioning.services.common import Connection, Outcome, Provisioned, connection_of, get_tenant
+from provisioning.services.lifecycle import (
+    delete_tenant,
+    purge_tenant,
+    resume_tenant,
+    suspend_tenant,
+    undelete_tenant,
+)
+from provisioning.services.provision import provision_tenant, retry_provision
+from provisioning.services.rotation import retire_logins, rotate_credentials
+
+__all__ = [
+    "Connection",
+    "Outcome",
+    "Provisioned",
+    "apply_plan",
+    "connection_of",
+    "delete_tenant",
+    "get_tenant",
+    "provision_tenant",
+    "purge_tenant",
+    "resume_tenant",
+    "retire_logins",
+    "retry_provision",
+    "rotate_credentials",
+    "suspend_tenant",
+    "undelete_tenant",
+    "update_tenant",
+]

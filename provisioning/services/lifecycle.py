@@ -1,0 +1,94 @@
+"""Suspend, resume, delete, undelete, purge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from provisioning.services.common import Outcome, State, act, check_reason, get_tenant, require
+from tenants import audit, operations
+from tenants.actors import Actor, Source
+from tenants.exceptions import Conflict, InvalidInput
+from tenants.models import Domain, Tenant
+
+
+def suspend_tenant(*, tenant_id: Any, reason: str = "", actor: Actor, source: Source) -> Outcome:
+    """Shut a tenant out: its logins are closed and its sessions ended. Raises Conflict unless it is active."""
+    tenant = get_tenant(tenant_id)
+    require(tenant, "suspended", State.ACTIVE)
+    return act("tenant.suspend", tenant, reason=check_reason(reason), actor=actor, source=source)
+
+
+def resume_tenant(*, tenant_id: Any, reason: str = "", actor: Actor, source: Source) -> Outcome:
+    """Let a suspended tenant in again, with the credentials it had."""
+    tenant = get_tenant(tenant_id)
+    require(tenant, "resumed", State.SUSPENDED)
+    return act("tenant.resume", tenant, reason=check_reason(reason), actor=actor, source=source)
+
+
+def delete_tenant(
+    *, tenant_id: Any, reason: str = "", grace_days: int | None = None, actor: Actor, source: Source
+) -> Outcome:
+    """Shut a tenant out and start its grace period (the plan's, 7 days by default), after which it is purged.
+
+    A tenant that never came to be (`failed`) has nothing to keep and is purged at once.
+    """
+    tenant = get_tenant(tenant_id)
+    require(tenant, "deleted", State.ACTIVE, State.SUSPENDED, State.FAILED)
+    if tenant.state == State.FAILED:
+        return _forget_failed(tenant, reason=check_reason(reason), actor=actor, source=source)
+    days = tenant.plan.grace_days if grace_days is None else grace_days
+    if isinstance(days, bool) or not isinstance(days, int) or not 0 <= days <= 365:
+        raise InvalidInput("The grace period has 0 to 365 days.", field="grace_days")
+    return act("tenant.delete", tenant, reason=check_reason(reason), grace_days=days, actor=actor, source=source)
+
+
+def _forget_failed(tenant: Tenant, *, reason: str, actor: Actor, source: Source) -> Outcome:
+    with transaction.atomic():
+        if not Tenant.objects.filter(pk=tenant.pk, state=State.FAILED).update(
+            state=State.PURGED, version=tenant.version + 1
+        ):
+            raise Conflict("The tenant's state has changed meanwhile.", code="state_changed")
+        Domain.objects.filter(tenant=tenant).delete()
+        after = {"state": State.PURGED}
+        audit.record(
+            "tenant.purge", actor=actor, source=source, tenant=tenant,
+            before={"state": State.FAILED}, after=after, reason=reason,
+        )  # fmt: skip
+    return Outcome(get_tenant(tenant.pk), None)
+
+
+def undelete_tenant(*, tenant_id: Any, reason: str = "", actor: Actor, source: Source) -> Outcome:
+    """Bring a deleted tenant back as it was. Raises Conflict once its purge has begun."""
+    tenant = get_tenant(tenant_id)
+    require(tenant, "undeleted", State.DELETED)
+    if not tenant.restore_state:
+        raise Conflict("The purge of this tenant has begun; it cannot be brought back.", code="purge_begun")
+    return act("tenant.undelete", tenant, reason=check_reason(reason), actor=actor, source=source)
+
+
+def purge_tenant(
+    *, tenant_id: Any, confirm_slug: str, reason: str, force: bool = False, actor: Actor, source: Source
+) -> Outcome:
+    """Destroy a deleted tenant for good; a worker does it. `confirm_slug` must be its slug, typed again.
+
+    Before the grace period is over, and for tenants that are not deleted, only with `force`.
+    """
+    tenant = get_tenant(tenant_id)
+    if confirm_slug != tenant.slug:
+        raise InvalidInput("The confirmation is not this tenant's slug.", field="confirm_slug")
+    if not check_reason(reason):
+        raise InvalidInput("A purge needs a reason.", field="reason")
+    early = tenant.purge_after is not None and tenant.purge_after > timezone.now()
+    if early and not force:
+        raise Conflict("The grace period is not over.", code="grace_period", hint="Use force to purge it now.")
+    if force and tenant.state in (State.ACTIVE, State.SUSPENDED):
+        delete_tenant(tenant_id=tenant.pk, reason=reason, grace_days=0, actor=actor, source=source)
+        tenant = get_tenant(tenant_id)
+    require(tenant, "purged", State.DELETED)
+    with transaction.atomic():
+        operation = operations.create("tenant.purge", tenant=tenant, reason=reason, actor=actor, source=source)
+        audit.record("tenant.purge_requested", actor=actor, source=source, tenant=tenant, reason=reason)
+    return Outcome(tenant, operation)
