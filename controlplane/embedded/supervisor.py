@@ -142,7 +142,7 @@ class Supervisor:
             for program in self.programs:
                 program.watch(say)
             try:
-                with urllib.request.urlopen(url, timeout=5) as answer:
+                with direct.open(url, timeout=5) as answer:
                     if answer.status == 200:
                         return
             except urllib.error.HTTPError as error:
