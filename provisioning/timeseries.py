@@ -35,7 +35,7 @@ MARK = "time series: "
 class TimeSeries:
     """A table range-partitioned by a time column, and how its partitions are kept.
 
-    `interval` is a partition's width and `retention` the age at which it is dropped ("N hours|days|weeks|months|years");
+    `interval` is a partition's width, `retention` the age at which it is dropped ("N hours|days|weeks|months|years");
     `premake` is the number of partitions kept ready beyond the current one. The compiler sets `own_policies` when the
     template brought policies for the table, and `hypertable` when TimescaleDB keeps the partitions instead of us.
     """
@@ -172,7 +172,7 @@ def partition_ddl(schema: str, spec: TimeSeries, partition: Partition) -> sql.Co
 
 
 def initial_partitions(schema: str, specs: Sequence[TimeSeries], now: datetime) -> sql.Composed:
-    """Statements that give a new schema the partitions it needs at `now`; run them as its owner, after the clone script.
+    """Statements that give a new schema the partitions it needs at `now`; run them as its owner, after the script.
 
     Empty when nothing is declared or TimescaleDB makes the partitions.
     """
@@ -213,7 +213,7 @@ def _present(
 def _plan(
     schema: str, specs: Sequence[TimeSeries], present: Mapping[tuple[str, str], list[str]], now: datetime
 ) -> tuple[list[sql.Composable], list[str], list[str]]:
-    """The statements a schema needs, and the names they make and drop. Tables that are gone are left to drift checks."""
+    """The statements a schema needs, and the names they make and drop. Missing tables are left to drift checks."""
     statements: list[sql.Composable] = []
     created: list[str] = []
     dropped: list[str] = []
