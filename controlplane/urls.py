@@ -1,4 +1,21 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+from django.views.generic import RedirectView
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from controlplane import health
+from controlplane.documentation import DocumentationView, SchemaView
+from controlplane.problem_catalogue import explain
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="/admin/")),
+    path("admin/", admin.site.urls),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("metrics", health.metrics),
+    path("problems", explain),
+    path("problems/<slug:code>", explain),
+    path("api/v1/schema", SchemaView.as_view(), name="schema"),
+    path("api/v1/docs", DocumentationView.as_view(), name="docs"),
+    path("api/v1/", include("provisioning.urls")),
+    path("api/v1/", include("tenants.urls")),
+]

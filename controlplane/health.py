@@ -1,0 +1,121 @@
+"""Is the process alive, is the service ready, and what does it measure?"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+from django_prometheus.exports import ExportToDjangoView
+
+from provisioning.models import TemplateVersion
+from tenants.exceptions import PermissionRefused
+from tenants.models import Cluster
+from tenants.rest.context import client_ip
+
+log = logging.getLogger(__name__)
+_migrated = False
+
+
+@require_safe
+def healthz(request: HttpRequest) -> JsonResponse:
+    """200 as long as this process answers."""
+    return JsonResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
+
+
+def _database() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return "ok"
+
+
+def _redis() -> str:
+    cache.get(settings.WORKER_SEEN_KEY)
+    return "ok"
+
+
+def _migrations() -> str:
+    """Looked up until it is true: migrations come with a new process."""
+    global _migrated
+    if not _migrated:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            return "migrations are missing"
+        _migrated = True
+    return "ok"
+
+
+def _default_cluster() -> str:
+    return "ok" if Cluster.objects.filter(is_default=True).exists() else "there is none"
+
+
+def _default_template() -> str:
+    return "ok" if TemplateVersion.objects.filter(template__is_default=True).exists() else "there is none"
+
+
+def _worker() -> str:
+    """Beat sends a task every few seconds, and a worker notes that it came."""
+    return "ok" if cache.get(settings.WORKER_SEEN_KEY) else "no worker or no beat seen lately"
+
+
+CHECKS: dict[str, Callable[[], str]] = {
+    "database": _database,
+    "redis": _redis,
+    "migrations": _migrations,
+    "default_cluster": _default_cluster,
+    "default_template": _default_template,
+    "worker": _worker,
+}
+
+
+def _result(name: str) -> str:
+    try:
+        return CHECKS[name]()
+    except Exception as error:
+        log.warning("readyz.check_failed", extra={"check": name, "error": type(error).__name__})
+        connection.close()
+        return "does not answer"
+
+
+@require_safe
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200 when everything is there that serving needs, else 503 saying what is not."""
+    checks = {name: _result(name) for name in CHECKS}
+    ready = all(result == "ok" for result in checks.values())
+    return JsonResponse(
+        {"status": "ready" if ready else "not ready", "checks": checks},
+        status=200 if ready else 503,
+        headers={"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "2"}),
+    )
+
+
+def _metrics_token() -> str:
+    if path := os.environ.get("METRICS_TOKEN_FILE"):
+        return Path(path).read_text(encoding="utf-8").strip()
+    return os.environ.get("METRICS_TOKEN", "")
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus' page: for this host, and for whoever sends METRICS_TOKEN as a bearer token.
+
+    Raises PermissionRefused. What a proxy on this host passes on does not count as coming from this host.
+    """
+    token = _metrics_token()
+    given = request.META.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
+    if token and hmac.compare_digest(given.encode(), token.encode()):
+        return ExportToDjangoView(request)
+    ip = client_ip(request)
+    proxied = "HTTP_X_FORWARDED_FOR" in request.META or "HTTP_FORWARDED" in request.META
+    if ip is None or proxied or not ipaddress.ip_address(ip).is_loopback:
+        raise PermissionRefused("Metrics are for this host, or with METRICS_TOKEN.")
+    return ExportToDjangoView(request)

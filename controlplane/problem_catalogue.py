@@ -1,0 +1,77 @@
+"""What each problem `code` means. Codes are part of the interface: they are added, never renamed."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest, JsonResponse
+
+CATALOGUE: dict[str, tuple[int, str]] = {
+    "invalid": (400, "A value is not acceptable; `errors` names each field."),
+    "bad_request": (400, "The request is malformed."),
+    "malformed_body": (400, "The body is not one JSON object in UTF-8."),
+    "malformed_header": (400, "A header cannot be read; `errors` names it."),
+    "duplicate_key": (400, "A key occurs twice in a JSON object."),
+    "nul_byte": (400, "A text contains a NUL byte."),
+    "invalid_unicode": (400, "A text is not valid Unicode."),
+    "unknown_parameter": (400, "The query has a parameter that is not known here."),
+    "duplicate_parameter": (400, "A query parameter is given twice."),
+    "invalid_cursor": (400, "The cursor is not one that this list has given out."),
+    "not_authenticated": (401, "No credentials were sent."),
+    "invalid_api_key": (401, "The API key is unknown, expired or revoked."),
+    "forbidden": (403, "The caller may not do this."),
+    "insufficient_scope": (403, "The API key lacks the scope."),
+    "csrf_failed": (403, "A write with the admin's session needs its CSRF token."),
+    "not_found": (404, "There is no such object."),
+    "method_not_allowed": (405, "The resource has no such method; `Allow` lists those it has."),
+    "not_acceptable": (406, "The answer is JSON, which the caller does not accept."),
+    "conflict": (409, "Somebody else changed this at the same time."),
+    "slug_taken": (409, "Another tenant has this slug."),
+    "wrong_state": (409, "The tenant's state does not allow this."),
+    "state_changed": (409, "The tenant's state changed while this was being done."),
+    "operation_in_progress": (409, "Another operation on this tenant is open; `operation` is its id."),
+    "operation_not_cancellable": (409, "The operation is over, or cannot be cancelled."),
+    "operation_not_retryable": (409, "Only failed and cancelled operations can be tried again."),
+    "cluster_disabled": (409, "The cluster takes no new tenants."),
+    "overlap_running": (409, "An earlier rotation's overlap is not over."),
+    "grace_period": (409, "The grace period is not over."),
+    "purge_begun": (409, "The purge has begun; it cannot be taken back."),
+    "not_finished": (409, "The operation is not finished."),
+    "idempotency_in_flight": (409, "A request with this Idempotency-Key is being carried out."),
+    "cancelled": (409, "The operation was cancelled."),
+    "lease_lost": (409, "Another worker has taken the operation over."),
+    "already_collected": (410, "The credentials were handed out already."),
+    "length_required": (411, "A body needs a Content-Length."),
+    "stale": (412, "The object has changed since it was read."),
+    "body_too_large": (413, "The body has more than 1 MiB."),
+    "unsupported_media_type": (415, "The body must be application/json."),
+    "idempotency_key_reused": (422, "The Idempotency-Key was used for another request."),
+    "throttled": (429, "Too many requests; `Retry-After` says when to come again."),
+    "internal_error": (500, "An error of ours; the request id leads to it in the log."),
+    "secret_unreadable": (500, "A stored secret cannot be decrypted with the configured keys."),
+    "clone_mismatch": (500, "The new schema differs from its template."),
+    "cluster_error": (502, "The PostgreSQL cluster refused a statement."),
+    "cluster_unavailable": (503, "The PostgreSQL cluster cannot be reached."),
+    "cluster_busy": (503, "The PostgreSQL cluster did not answer in time."),
+    "database_unavailable": (503, "The registry's database does not answer."),
+}
+
+
+def type_of(code: str) -> str:
+    """The `type` of problems with this code: a path on this server, which explains it."""
+    return f"/problems/{code}"
+
+
+def title_of(code: str) -> str:
+    """A short title, always the same for a code."""
+    return code.replace("_", " ").capitalize() if code in CATALOGUE else ""
+
+
+def explain(request: HttpRequest, code: str | None = None) -> JsonResponse:
+    """What a problem's `type` leads to: its meaning. Without a code, all of them. Raises Http404."""
+    if code is not None and code not in CATALOGUE:
+        raise Http404
+    codes = [code] if code else list(CATALOGUE)
+    pages = [
+        {"type": type_of(name), "title": title_of(name), "status": CATALOGUE[name][0], "meaning": CATALOGUE[name][1]}
+        for name in codes
+    ]
+    return JsonResponse(pages[0] if code else {"problems": pages})

@@ -1,0 +1,151 @@
+"""Bodies of requests about tenants, and what templates and connections look like from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from provisioning.models import Template
+from tenants.rest.fields import StrictSerializer, TextField, WholeNumberField
+from tenants.serializers import (
+    ANYTHING,
+    LabelsField,
+    LimitsField,
+    NameField,
+    OperationSerializer,
+    ReasonField,
+    SlugField,
+    TenantSerializer,
+)
+
+
+class NewTenantSerializer(StrictSerializer):
+    """A tenant to be made. What is left out is the default."""
+
+    name = NameField(help_text="For people.")
+    slug = SlugField(help_text="Unique among live tenants; for host names and paths.")
+    plan = TextField(required=False, max_length=40, help_text="A plan's slug.")
+    template = TextField(required=False, max_length=63, help_text="A template's name; its newest version is used.")
+    cluster = TextField(required=False, max_length=40, help_text="A cluster's name.")
+    labels = LabelsField(required=False)
+    limits = LimitsField(required=False, help_text="Where it shall differ from its plan.")
+
+
+class ChangeTenantSerializer(StrictSerializer):
+    """What changes; the rest stays. `labels` and `limits` are replaced as a whole."""
+
+    name = NameField(required=False)
+    plan = TextField(required=False, max_length=40, help_text="A plan's slug.")
+    labels = LabelsField(required=False)
+    limits = LimitsField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raises ValidationError when nothing is to change."""
+        if not attrs:
+            raise serializers.ValidationError("Say what to change: name, plan, labels or limits.", code="required")
+        return attrs
+
+
+class PurgeSerializer(StrictSerializer):
+    """The confirmation of a purge."""
+
+    confirm_slug = TextField(max_length=40, help_text="The tenant's slug, once more.")
+    reason = ReasonField(required=True, allow_blank=False)
+    force = serializers.BooleanField(required=False, help_text="Also before the grace period is over.")
+
+    def validate_force(self, value: bool) -> bool:
+        """Raises ValidationError for what only looks like a boolean."""
+        if not isinstance(self.initial_data.get("force"), bool):
+            raise serializers.ValidationError("Must be a valid boolean.", code="invalid")
+        return value
+
+
+class RotateSerializer(StrictSerializer):
+    """How to rotate."""
+
+    overlap_minutes = WholeNumberField(
+        required=False, min_value=0, max_value=43_200, help_text="How long the old login goes on working."
+    )
+    reason = ReasonField()
+
+
+class DeletionSerializer(StrictSerializer):
+    """How to delete; in the query, since a DELETE has no body."""
+
+    reason = ReasonField()
+    grace_days = serializers.IntegerField(
+        required=False, min_value=0, max_value=365, help_text="Until it is purged; the plan's by default."
+    )
+
+
+class ConnectionSerializer(serializers.Serializer[Any]):
+    """What a tenant's application connects with. It is shown in this one answer only."""
+
+    host = serializers.CharField()
+    port = serializers.IntegerField()
+    dbname = serializers.CharField()
+    user = serializers.CharField()
+    password = serializers.CharField()
+    search_path = serializers.CharField()
+    dsn = serializers.CharField()
+
+
+class TenantWithConnectionSerializer(TenantSerializer):
+    """A tenant and its new credentials."""
+
+    connection = ConnectionSerializer()
+    operation = OperationSerializer(allow_null=True)
+
+
+class TenantWithOperationSerializer(TenantSerializer):
+    """A tenant, and the operation that has changed it; null when nothing had to be done."""
+
+    operation = OperationSerializer(allow_null=True)
+
+
+class TemplateVersionSerializer(serializers.Serializer[Any]):
+    """One immutable version."""
+
+    number = serializers.IntegerField()
+    fingerprints = serializers.SerializerMethodField()
+    size = serializers.SerializerMethodField()
+    extensions = serializers.SerializerMethodField()
+    notes = serializers.SerializerMethodField()
+    created_at = serializers.DateTimeField()
+
+    @extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
+    def get_fingerprints(self, version: Any) -> Any:
+        """What a true clone hashes to, by PostgreSQL's major version."""
+        return version.fingerprints
+
+    @extend_schema_field(ANYTHING)
+    def get_size(self, version: Any) -> Any:
+        """How many tables, indexes and so on."""
+        return version.size
+
+    @extend_schema_field({"type": "array", "items": {}})
+    def get_extensions(self, version: Any) -> Any:
+        """Extensions it needs."""
+        return version.extensions
+
+    @extend_schema_field({"type": "array", "items": {}})
+    def get_notes(self, version: Any) -> Any:
+        """What the import remarked."""
+        return version.notes
+
+
+class TemplateSerializer(serializers.Serializer[Any]):
+    """A schema that tenants get a copy of, with its versions, newest first."""
+
+    name = serializers.CharField()
+    description = serializers.CharField()
+    is_default = serializers.BooleanField()
+    created_at = serializers.DateTimeField()
+    versions = serializers.SerializerMethodField()
+
+    @extend_schema_field(TemplateVersionSerializer(many=True))
+    def get_versions(self, template: Template) -> Any:
+        """All versions."""
+        return TemplateVersionSerializer(template.versions.all(), many=True).data

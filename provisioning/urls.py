@@ -1,0 +1,15 @@
+from django.urls import path
+
+from provisioning import views
+
+urlpatterns = [
+    path("tenants", views.TenantCollection.as_view(), name="tenant-list"),
+    path("tenants/<uuid:pk>", views.TenantResource.as_view(), name="tenant-detail"),
+    path("tenants/<uuid:pk>/suspend", views.TenantSuspend.as_view(), name="tenant-suspend"),
+    path("tenants/<uuid:pk>/resume", views.TenantResume.as_view(), name="tenant-resume"),
+    path("tenants/<uuid:pk>/undelete", views.TenantUndelete.as_view(), name="tenant-undelete"),
+    path("tenants/<uuid:pk>/rotate-credentials", views.TenantRotate.as_view(), name="tenant-rotate"),
+    path("tenants/<uuid:pk>/purge", views.TenantPurge.as_view(), name="tenant-purge"),
+    path("operations/<uuid:pk>/credentials", views.OperationCredentials.as_view(), name="operation-credentials"),
+    path("templates", views.TemplateList.as_view(), name="template-list"),
+]

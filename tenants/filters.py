@@ -1,0 +1,73 @@
+"""What lists can be narrowed down by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django_filters as filters
+from django.db.models import Q, QuerySet
+from rest_framework import serializers
+
+from tenants.models import AuditEvent, Operation, Tenant
+
+
+class TenantFilter(filters.FilterSet):
+    """Tenants."""
+
+    state = filters.ChoiceFilter(choices=Tenant.State.choices)
+    plan = filters.CharFilter(field_name="plan__slug", max_length=40, help_text="The plan's slug.")
+    cluster = filters.CharFilter(field_name="cluster__name", max_length=40, help_text="The cluster's name.")
+    template = filters.CharFilter(max_length=63, help_text="The template's name.")
+    slug = filters.CharFilter(max_length=40)
+    q = filters.CharFilter(method="search", max_length=120, help_text="Part of the name or the slug.")
+    label = filters.CharFilter(method="with_label", max_length=200, help_text="`key:value`.")
+    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+    class Meta:
+        model = Tenant
+        fields: tuple[str, ...] = ()
+
+    def search(self, queryset: QuerySet[Tenant], name: str, value: str) -> QuerySet[Tenant]:
+        """Name or slug contains `value`, whatever its case."""
+        return queryset.filter(Q(name__icontains=value) | Q(slug__icontains=value))
+
+    def with_label(self, queryset: QuerySet[Tenant], name: str, value: str) -> QuerySet[Tenant]:
+        """Has the label `key` with exactly this value. Raises ValidationError for what is no pair."""
+        key, colon, text = value.partition(":")
+        if not key or not colon:
+            raise serializers.ValidationError({name: ["This is written `key:value`."]}, code="invalid")
+        return queryset.filter(labels__contains={key: text})
+
+
+class OperationFilter(filters.FilterSet):
+    """Operations."""
+
+    state = filters.ChoiceFilter(choices=Operation.State.choices)
+    kind = filters.CharFilter(max_length=40, help_text="For example tenant.provision.")
+    tenant = filters.UUIDFilter(field_name="tenant_id", help_text="The tenant's id.")
+
+    class Meta:
+        model = Operation
+        fields: tuple[str, ...] = ()
+
+
+class AuditEventFilter(filters.FilterSet):
+    """The audit log."""
+
+    action = filters.CharFilter(max_length=60, help_text="For example tenant.suspend.")
+    tenant = filters.UUIDFilter(field_name="tenant_id", help_text="The tenant's id.")
+    actor = filters.CharFilter(method="by_actor", max_length=150, help_text="A label, or `kind:id`.")
+    outcome = filters.ChoiceFilter(choices=AuditEvent.Outcome.choices)
+    since = filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
+    until = filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt")
+
+    class Meta:
+        model = AuditEvent
+        fields: tuple[str, ...] = ()
+
+    def by_actor(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Events of one actor."""
+        kind, colon, number = value.partition(":")
+        wanted = Q(actor_label=value)
+        return queryset.filter(wanted | Q(actor_kind=kind, actor_id=number) if colon else wanted)

@@ -1,0 +1,349 @@
+"""What the registry's objects look like from outside, and what may be said about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.reverse import reverse
+
+from tenants.identifiers import MAX_LABEL_VALUE, MAX_LABELS, MAX_NAME_LENGTH, check_labels, check_name, check_slug
+from tenants.models import AuditEvent, Cluster, Operation, Tenant
+from tenants.models.plans import LIMITS
+from tenants.rest.fields import CheckedField, StrictSerializer, TextField, WholeNumberField, checked
+
+MAX_REASON = 500
+TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+NUMBERS = {"type": "object", "additionalProperties": {"type": "integer"}}
+ANYTHING = {"type": "object", "additionalProperties": {}}
+LABELS = {
+    "type": "object",
+    "maxProperties": MAX_LABELS,
+    "additionalProperties": {"type": "string", "maxLength": MAX_LABEL_VALUE},
+    "description": "Keys have 1 to 63 characters of a-z, 0-9, '.', '_', '/' and '-'.",
+}
+SLUG = {"type": "string", "minLength": 3, "maxLength": 40, "pattern": "^[a-z](?:[a-z0-9]|-(?=[a-z0-9])){1,38}[a-z0-9]$"}
+LIMITS_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        name: {"type": "integer", "format": "int64", "minimum": low, "maximum": high}
+        for name, (low, high) in LIMITS.items()
+    },
+}
+
+
+@extend_schema_field(LABELS)
+class LabelsField(serializers.Field[Any, Any, Any, Any]):
+    """Small texts by name."""
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        """Raises ValidationError."""
+        return checked(check_labels, data)
+
+    def to_representation(self, value: Any) -> Any:
+        """As stored."""
+        return value
+
+
+class LimitsSerializer(StrictSerializer):
+    """Where a tenant's limits differ from its plan's."""
+
+    def get_fields(self) -> dict[str, Any]:
+        """One for each limit there is."""
+        return {
+            name: WholeNumberField(required=False, min_value=low, max_value=high)
+            for name, (low, high) in LIMITS.items()
+        }
+
+
+@extend_schema_field(LIMITS_SCHEMA)
+class LimitsField(serializers.Field[Any, Any, Any, Any]):
+    """Limits by name: whole numbers within their bounds."""
+
+    def to_internal_value(self, data: Any) -> dict[str, int]:
+        """Raises ValidationError naming each limit that is wrong."""
+        return LimitsSerializer().run_validation(data)
+
+    def to_representation(self, value: Any) -> Any:
+        """As stored."""
+        return value
+
+
+@extend_schema_field(SLUG)
+class SlugField(CheckedField):
+    """A tenant's slug."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(check=check_slug, **kwargs)
+
+
+class NameField(CheckedField):
+    """A name for people."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(check=check_name, **{"max_length": MAX_NAME_LENGTH, **kwargs})
+
+
+class ReasonField(TextField):
+    """Why; it goes into the audit log."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"max_length": MAX_REASON, "allow_blank": True, "required": False, **kwargs})
+
+
+class ActorSerializer(serializers.Serializer[Any]):
+    """Who did it."""
+
+    kind = serializers.CharField(source="actor_kind", help_text="user, api_key, command, system or anonymous.")
+    id = serializers.CharField(source="actor_id")
+    label = serializers.CharField(source="actor_label")  # type: ignore[assignment]
+
+
+class TenantLinksSerializer(serializers.Serializer[Any]):
+    """Where to go from here."""
+
+    self = serializers.CharField()
+    operations = serializers.CharField()
+
+
+class TenantSerializer(serializers.Serializer[Any]):
+    """A tenant."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    slug = serializers.CharField()
+    state = serializers.ChoiceField(choices=Tenant.State.choices)
+    state_reason = serializers.CharField(help_text="Why it is in this state.")
+    schema_name = serializers.CharField()
+    cluster = serializers.CharField(source="cluster.name")
+    template = serializers.CharField()
+    template_version = serializers.IntegerField()
+    plan = serializers.CharField(source="plan.slug")
+    labels = LabelsField()
+    limits = LimitsField(help_text="Where it differs from its plan.")
+    effective_limits = serializers.SerializerMethodField(help_text="What holds: the plan's limits and its own.")
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+    deleted_at = serializers.DateTimeField(allow_null=True)
+    purge_after = serializers.DateTimeField(allow_null=True, help_text="When a deleted tenant is destroyed.")
+    links = serializers.SerializerMethodField()
+
+    @extend_schema_field(LIMITS_SCHEMA)
+    def get_effective_limits(self, tenant: Tenant) -> dict[str, int]:
+        """The plan's limits with the tenant's own laid over them."""
+        return tenant.effective_limits()
+
+    @extend_schema_field(TenantLinksSerializer)
+    def get_links(self, tenant: Tenant) -> dict[str, str]:
+        """Paths on this server."""
+        operations = reverse("operation-list")
+        return {"self": tenant_url(tenant), "operations": f"{operations}?tenant={tenant.pk}"}
+
+
+def tenant_url(tenant: Tenant) -> str:
+    """The tenant's path."""
+    return reverse("tenant-detail", args=[tenant.pk])
+
+
+def operation_url(operation: Operation) -> str:
+    """The operation's path."""
+    return reverse("operation-detail", args=[operation.pk])
+
+
+class OperationErrorSerializer(serializers.Serializer[Any]):
+    """Why it failed."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class OperationLinksSerializer(serializers.Serializer[Any]):
+    """Where to go from here."""
+
+    self = serializers.CharField()
+    tenant = serializers.CharField(allow_null=True)
+    credentials = serializers.CharField(
+        allow_null=True, help_text="POST here, once, for what a worker provisioned; null when there is nothing."
+    )
+
+
+class OperationSummarySerializer(serializers.Serializer[Any]):
+    """Something that is being done, or was."""
+
+    id = serializers.UUIDField()
+    kind = serializers.CharField()
+    state = serializers.ChoiceField(choices=Operation.State.choices)
+    progress = serializers.IntegerField(min_value=0, max_value=100, help_text="Per cent.")
+    tenant = serializers.UUIDField(source="tenant_id", allow_null=True)
+    tenant_slug = serializers.SerializerMethodField()
+    cluster = serializers.SerializerMethodField()
+    actor = ActorSerializer(source="*")
+    request_id = serializers.CharField()
+    reason = serializers.CharField()
+    attempt = serializers.IntegerField()
+    result = serializers.SerializerMethodField()
+    error = serializers.SerializerMethodField()
+    retry_of = serializers.UUIDField(source="retry_of_id", allow_null=True)
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    links = serializers.SerializerMethodField()
+
+    @extend_schema_field({"type": "string", "nullable": True})
+    def get_tenant_slug(self, operation: Operation) -> str | None:
+        """The tenant's slug."""
+        return operation.tenant.slug if operation.tenant else None
+
+    @extend_schema_field({"type": "string", "nullable": True})
+    def get_cluster(self, operation: Operation) -> str | None:
+        """The cluster's name."""
+        return operation.cluster.name if operation.cluster else None
+
+    @extend_schema_field(ANYTHING)
+    def get_result(self, operation: Operation) -> dict[str, Any]:
+        """What came of it."""
+        return operation.result or {}
+
+    @extend_schema_field(OperationErrorSerializer(allow_null=True))
+    def get_error(self, operation: Operation) -> dict[str, str] | None:
+        """Why it failed, or last failed."""
+        if not operation.error:
+            return None
+        return {"code": str(operation.error.get("code", "")), "message": str(operation.error.get("message", ""))}
+
+    @extend_schema_field(OperationLinksSerializer)
+    def get_links(self, operation: Operation) -> dict[str, str | None]:
+        """Paths on this server."""
+        waiting = operation.kind == "tenant.provision" and (
+            operation.is_open or operation.result.get("credentials") == "uncollected"
+        )
+        uncollected = waiting and not operation.params.get("collected")
+        return {
+            "self": operation_url(operation),
+            "tenant": tenant_url(operation.tenant) if operation.tenant else None,
+            "credentials": reverse("operation-credentials", args=[operation.pk]) if uncollected else None,
+        }
+
+
+class OperationStepSerializer(serializers.Serializer[Any]):
+    """One step of an operation."""
+
+    name = serializers.CharField()
+    state = serializers.CharField()
+    attempt = serializers.IntegerField()
+    started_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True)
+    error = serializers.CharField()
+
+
+class OperationSerializer(OperationSummarySerializer):
+    """Something that is being done, or was, with its steps."""
+
+    steps = OperationStepSerializer(many=True)
+
+
+class EmptySerializer(StrictSerializer):
+    """Nothing to say: an empty body or an empty object."""
+
+
+class ReasonSerializer(StrictSerializer):
+    """Why, for the audit log."""
+
+    reason = ReasonField()
+
+
+class AuditSourceSerializer(serializers.Serializer[Any]):
+    """Where it came from."""
+
+    channel = serializers.CharField()
+    ip = serializers.CharField(allow_null=True)
+    request_id = serializers.CharField()
+
+
+class AuditTargetSerializer(serializers.Serializer[Any]):
+    """What it was done to."""
+
+    type = serializers.CharField(source="target_type")
+    id = serializers.CharField(source="target_id")
+    label = serializers.CharField(source="target_label")  # type: ignore[assignment]
+
+
+class AuditEventSerializer(serializers.Serializer[Any]):
+    """One line of the audit log."""
+
+    id = serializers.IntegerField()
+    at = serializers.DateTimeField()
+    action = serializers.CharField()
+    outcome = serializers.ChoiceField(choices=AuditEvent.Outcome.choices)
+    actor = ActorSerializer(source="*")
+    source = AuditSourceSerializer(source="*")  # type: ignore[assignment]
+    tenant = serializers.UUIDField(source="tenant_id", allow_null=True)
+    tenant_slug = serializers.CharField()
+    target = AuditTargetSerializer(source="*")
+    before = serializers.SerializerMethodField()
+    after = serializers.SerializerMethodField()
+    reason = serializers.CharField()
+
+    @extend_schema_field({**ANYTHING, "nullable": True})
+    def get_before(self, event: Any) -> Any:
+        """What was there before."""
+        return event.before
+
+    @extend_schema_field({**ANYTHING, "nullable": True})
+    def get_after(self, event: Any) -> Any:
+        """What was there after."""
+        return event.after
+
+
+class ClusterSerializer(serializers.Serializer[Any]):
+    """A database that tenants live in. Addresses are those that tenants use; no credentials."""
+
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+    description = serializers.CharField()
+    is_default = serializers.BooleanField()
+    state = serializers.ChoiceField(choices=Cluster.State.choices)
+    host = serializers.SerializerMethodField()
+    port = serializers.SerializerMethodField()
+    server_version = serializers.CharField()
+    extensions = serializers.SerializerMethodField()
+    pool_target = serializers.IntegerField()
+    max_parallel = serializers.IntegerField()
+    checked_at = serializers.DateTimeField(allow_null=True)
+    last_error = serializers.CharField(help_text="Why the last check failed; empty when it did not.")
+    created_at = serializers.DateTimeField()
+
+    @extend_schema_field({"type": "string"})
+    def get_host(self, cluster: Any) -> str:
+        """What tenants connect to."""
+        return cluster.public_host or (cluster.public_address()[0] if cluster.is_default else cluster.host)
+
+    @extend_schema_field({"type": "integer"})
+    def get_port(self, cluster: Any) -> int:
+        """What tenants connect to."""
+        return cluster.public_port or (cluster.public_address()[1] if cluster.is_default else cluster.port)
+
+    @extend_schema_field(ANYTHING)
+    def get_extensions(self, cluster: Any) -> Any:
+        """Version and schema by name."""
+        return cluster.extensions
+
+
+class PlanSerializer(serializers.Serializer[Any]):
+    """What tenants may use. Times in milliseconds, sizes in bytes or kB, as the names say."""
+
+    slug = serializers.CharField()
+    name = serializers.CharField()
+    is_default = serializers.BooleanField()
+    limits = serializers.SerializerMethodField()
+    rotation_overlap_minutes = serializers.IntegerField()
+    grace_days = serializers.IntegerField()
+    backup_schedule = serializers.CharField()
+    backup_keep_days = serializers.IntegerField()
+
+    @extend_schema_field(LIMITS_SCHEMA)
+    def get_limits(self, plan: Any) -> dict[str, int]:
+        """What a tenant's own limits may override."""
+        return plan.limits()

@@ -1,0 +1,201 @@
+"""REST: operations, the audit log, clusters, plans."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from tenants import operations
+from tenants.exceptions import NotFound
+from tenants.filters import AuditEventFilter, OperationFilter
+from tenants.models import AuditEvent, Cluster, Operation, Plan
+from tenants.rest.context import actor_of, source_of
+from tenants.rest.filters import StrictFilterBackend
+from tenants.rest.views import ApiView
+from tenants.serializers import (
+    AuditEventSerializer,
+    ClusterSerializer,
+    EmptySerializer,
+    OperationSerializer,
+    OperationSummarySerializer,
+    PlanSerializer,
+    ReasonSerializer,
+    operation_url,
+)
+
+
+def operations_with_names() -> QuerySet[Operation]:
+    """Operations, with what their representation shows of others."""
+    return Operation.objects.select_related("tenant", "cluster")
+
+
+def get_operation(pk: UUID) -> Operation:
+    """The operation with its steps. Raises NotFound."""
+    operation = operations_with_names().prefetch_related("steps").filter(pk=pk).first()
+    if operation is None:
+        raise NotFound(f"There is no operation {pk}.")
+    return operation
+
+
+class ListView(ApiView):
+    """A list that can only be read."""
+
+    paginated = True
+
+    def get(self, request: Request) -> Response:
+        """A page, newest first."""
+        return self.list_page(request)
+
+
+class OperationList(ListView):
+    """What is being done, and was."""
+
+    queryset = operations_with_names()
+    serializer_class = OperationSummarySerializer
+    filterset_class = OperationFilter
+    filter_backends = [StrictFilterBackend]
+    ordering = ("created_at", "id")
+    required_scopes = {"GET": "operations:read"}
+    required_permissions = {"GET": "tenants.view_operation"}
+
+    @extend_schema(operation_id="list_operations", responses=OperationSummarySerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """A page of operations, newest first."""
+        return self.list_page(request)
+
+
+class OperationDetail(ApiView):
+    """One operation."""
+
+    queryset = Operation.objects.all()
+    serializer_class = OperationSerializer
+    required_scopes = {"GET": ("operations:read", "tenants:write")}
+    required_permissions = {"GET": "tenants.view_operation"}
+
+    @extend_schema(operation_id="get_operation")
+    def get(self, request: Request, pk: UUID) -> Response:
+        """An operation with its steps. Poll it until `state` is succeeded, failed or cancelled."""
+        operation = get_operation(pk)
+        headers = {"Retry-After": "1"} if operation.is_open else None
+        return Response(OperationSerializer(operation).data, headers=headers)
+
+
+class OperationAct(ApiView):
+    """Something done to an operation."""
+
+    queryset = Operation.objects.all()
+    serializer_class = OperationSerializer
+    required_scopes = {"POST": "operations:write"}
+
+
+class OperationCancel(OperationAct):
+    """Calling an operation off."""
+
+    required_permissions = {"POST": "tenants.cancel_operation"}
+
+    @extend_schema(operation_id="cancel_operation", request=ReasonSerializer, responses=OperationSerializer)
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Cancel: what waits is called off at once, what runs stops at its next step and is undone."""
+        body = self.valid_body(ReasonSerializer, request)
+        operations.cancel(
+            get_operation(pk), reason=body.get("reason", ""), actor=actor_of(request), source=source_of(request)
+        )
+        return Response(OperationSerializer(get_operation(pk)).data)
+
+
+class OperationRetry(OperationAct):
+    """Trying an operation again."""
+
+    required_permissions = {"POST": "tenants.retry_operation"}
+
+    @extend_schema(operation_id="retry_operation", request=None, responses={202: OperationSerializer})
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Do the work of a failed or cancelled operation again, as a new operation."""
+        self.valid_body(EmptySerializer, request)
+        again = operations.retry(get_operation(pk), actor=actor_of(request), source=source_of(request))
+        return accepted(again)
+
+
+class AuditEventList(ListView):
+    """The audit log."""
+
+    queryset = AuditEvent.objects.all()
+    serializer_class = AuditEventSerializer
+    filterset_class = AuditEventFilter
+    filter_backends = [StrictFilterBackend]
+    required_scopes = {"GET": "audit:read"}
+    required_permissions = {"GET": "tenants.view_auditevent"}
+
+    @extend_schema(operation_id="list_audit_events", responses=AuditEventSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """A page of the audit log, newest first."""
+        return self.list_page(request)
+
+
+class AuditEventDetail(ApiView):
+    """One line of the audit log."""
+
+    queryset = AuditEvent.objects.all()
+    serializer_class = AuditEventSerializer
+    required_scopes = {"GET": "audit:read"}
+    required_permissions = {"GET": "tenants.view_auditevent"}
+
+    @extend_schema(operation_id="get_audit_event")
+    def get(self, request: Request, pk: int) -> Response:
+        """One audit event."""
+        return Response(AuditEventSerializer(self.get_object()).data)
+
+
+class ClusterList(ListView):
+    """Where tenants live."""
+
+    queryset = Cluster.objects.all()
+    serializer_class = ClusterSerializer
+    required_scopes = {"GET": "clusters:read"}
+    required_permissions = {"GET": "tenants.view_cluster"}
+
+    @extend_schema(operation_id="list_clusters", responses=ClusterSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """A page of clusters, newest first."""
+        return self.list_page(request)
+
+
+class ClusterDetail(ApiView):
+    """One cluster."""
+
+    queryset = Cluster.objects.all()
+    serializer_class = ClusterSerializer
+    required_scopes = {"GET": "clusters:read"}
+    required_permissions = {"GET": "tenants.view_cluster"}
+
+    @extend_schema(operation_id="get_cluster")
+    def get(self, request: Request, pk: int) -> Response:
+        """One cluster."""
+        return Response(ClusterSerializer(self.get_object()).data)
+
+
+class PlanList(ListView):
+    """What tenants may use."""
+
+    queryset = Plan.objects.all()
+    serializer_class = PlanSerializer
+    required_scopes = {"GET": "plans:read"}
+    required_permissions = {"GET": "tenants.view_plan"}
+
+    @extend_schema(operation_id="list_plans", responses=PlanSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """A page of plans, newest first."""
+        return self.list_page(request)
+
+
+def accepted(operation: Operation) -> Response:
+    """202: the work goes on in a worker; Location says where to look."""
+    operation = get_operation(operation.pk)
+    headers = {"Location": operation_url(operation), "Retry-After": "1"}
+    data: dict[str, Any] = OperationSerializer(operation).data
+    return Response(data, status=202, headers=headers)
