@@ -73,8 +73,8 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "controlplane.middleware.ProblemMiddleware",  # first: it settles the request's id that structlog logs
     "django_structlog.middlewares.RequestMiddleware",
-    "controlplane.middleware.ProblemMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -165,6 +165,8 @@ REST_FRAMEWORK = {
     },
     "EXCEPTION_HANDLER": "controlplane.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
+    "DEFAULT_METADATA_CLASS": None,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Tenant control plane",
@@ -179,6 +181,12 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "SERVERS": [{"url": PUBLIC_URL}],
+    "ENUM_NAME_OVERRIDES": {
+        "TenantState": "tenants.models.tenants.Tenant.State",
+        "OperationState": "tenants.models.operations.Operation.State",
+        "ClusterState": "tenants.models.clusters.Cluster.State",
+        "AuditOutcome": "tenants.models.audit.AuditEvent.Outcome",
+    },
 }
 
 # One number in all three places Redis needs it: a task that outlives it would be delivered twice. It would do no
