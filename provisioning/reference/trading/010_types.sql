@@ -6,7 +6,7 @@ CREATE TYPE account_state AS ENUM ('pending', 'active', 'restricted', 'closed');
 CREATE TYPE member_role AS ENUM ('owner', 'trader', 'viewer', 'risk_manager');
 CREATE TYPE review_state AS ENUM ('submitted', 'in_review', 'approved', 'rejected', 'expired');
 CREATE TYPE instrument_kind AS ENUM ('spot', 'equity', 'etf', 'bond', 'future', 'perpetual', 'option', 'fx');
-CREATE TYPE instrument_state AS ENUM ('announced', 'trading', 'halted', 'delisted');
+CREATE TYPE instrument_state AS ENUM ('announced', 'active', 'halted', 'delisted');
 CREATE TYPE option_right AS ENUM ('call', 'put');
 CREATE TYPE order_side AS ENUM ('buy', 'sell');
 CREATE TYPE time_in_force AS ENUM ('day', 'gtc', 'gtd', 'ioc', 'fok');

@@ -31,7 +31,7 @@ DECLARE
 BEGIN
     RETURN CASE
         WHEN account.state <> 'active' THEN 'account is ' || account.state
-        WHEN instrument.state <> 'trading' OR is_halted(instrument.id, now()) THEN 'instrument is not trading'
+        WHEN instrument.state <> 'active' OR is_halted(instrument.id, now()) THEN 'instrument is not trading'
         WHEN NOT instrument.order_quantity @> units THEN 'quantity is outside the venue''s limits'
         WHEN units % instrument.lot_size <> 0 THEN 'quantity is not a multiple of the lot size'
         WHEN at_price % instrument.tick_size <> 0 THEN 'price is not a multiple of the tick size'

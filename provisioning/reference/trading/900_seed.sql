@@ -89,7 +89,7 @@ INSERT INTO instruments (
     symbol, venue_code, name, kind, state, base_currency, quote_currency, tick_size, lot_size,
     contract_multiplier, order_quantity, listed_on, created_at, updated_at
 )
-SELECT symbol, venue, name, kind::instrument_kind, 'trading', base, quote, tick, lot, multiplier, '(0,1000000]',
+SELECT symbol, venue, name, kind::instrument_kind, 'active', base, quote, tick, lot, multiplier, '(0,1000000]',
     listed, timestamptz '2020-01-01 00:00:00+00', timestamptz '2020-01-01 00:00:00+00'
 FROM (VALUES
     ('BTC-USD', 'CRYPTO', 'Bitcoin', 'spot', 'BTC', 'USD', 0.01, 0.00001, 1, date '2009-01-03'),
