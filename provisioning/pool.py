@@ -60,7 +60,7 @@ def current_versions() -> list[TemplateVersion]:
 
 
 def levels() -> list[Level]:
-    """The pool of every active cluster and current version, by two queries and one."""
+    """The pool of every active cluster and current version, by four queries however many there are."""
     rows = SchemaSlot.objects.filter(state__in=[State.READY, State.BUILDING], tenant=None)
     counted = {
         (row["cluster"], row["template_version"]): row
@@ -68,20 +68,22 @@ def levels() -> list[Level]:
             ready=Count("pk", filter=Q(state=State.READY)), building=Count("pk", filter=Q(state=State.BUILDING))
         )
     }
+    living = Tenant.objects.exclude(state=Tenant.State.PURGED).order_by()
+    used = set(living.values_list("cluster", "template").distinct())
+    versions = current_versions()
     return [
-        Level(cluster, version, found.get("ready", 0), found.get("building", 0), target_of(cluster, version))
+        Level(cluster, version, found.get("ready", 0), found.get("building", 0), _target(cluster, version, used))
         for cluster in Cluster.objects.filter(state=Cluster.State.ACTIVE)
-        for version in current_versions()
+        for version in versions
         for found in [counted.get((cluster.pk, version.pk), {})]
     ]
 
 
-def target_of(cluster: Cluster, version: TemplateVersion) -> int:
-    """How many slots to keep: the cluster's target for the default template, and for the others once they are used."""
+def _target(cluster: Cluster, version: TemplateVersion, used: set[tuple[int, str]]) -> int:
+    """How many slots to keep: the cluster's target for the default template, and two for others that are used there."""
     if version.template.is_default:
         return cluster.pool_target
-    used = Tenant.objects.filter(cluster=cluster, template=version.template.name).exclude(state=Tenant.State.PURGED)
-    return min(cluster.pool_target, 2) if used.exists() else 0
+    return min(cluster.pool_target, 2) if (cluster.pk, version.template.name) in used else 0
 
 
 def _reserve(cluster: Cluster, version: TemplateVersion, target: int) -> SchemaSlot | None:
