@@ -6,6 +6,8 @@ from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.db.models import Q
 
+VIEWER, OPERATOR, AUDITOR, ADMINISTRATOR = "viewer", "operator", "auditor", "administrator"
+
 _VIEWER = """
 tenants.view_tenant tenants.view_operation tenants.view_cluster tenants.view_plan
 provisioning.view_template provisioning.view_templateversion provisioning.view_schemaslot
@@ -27,15 +29,15 @@ auth.add_user auth.change_user auth.delete_user auth.add_group auth.change_group
 """.split()
 _SCHEDULES = [
     f"django_celery_beat.{verb}_{model}"
-    for model in ("periodictask", "intervalschedule", "crontabschedule", "clockedschedule", "solarschedule")
+    for model in ("periodictask", "intervalschedule", "crontabschedule")
     for verb in ("view", "add", "change", "delete")
 ]
 
 GROUPS: dict[str, frozenset[str]] = {
-    "viewer": frozenset(_VIEWER),
-    "operator": frozenset([*_VIEWER, *_OPERATOR]),
-    "auditor": frozenset([*_VIEWER, *_AUDITOR]),
-    "administrator": frozenset([*_VIEWER, *_OPERATOR, *_AUDITOR, *_ADMINISTRATOR, *_SCHEDULES]),
+    VIEWER: frozenset(_VIEWER),
+    OPERATOR: frozenset([*_VIEWER, *_OPERATOR]),
+    AUDITOR: frozenset([*_VIEWER, *_AUDITOR]),
+    ADMINISTRATOR: frozenset([*_VIEWER, *_OPERATOR, *_AUDITOR, *_ADMINISTRATOR, *_SCHEDULES]),
 }
 
 
