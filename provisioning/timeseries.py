@@ -177,10 +177,12 @@ def initial_partitions(schema: str, specs: Sequence[TimeSeries], now: datetime) 
     Empty when nothing is declared or TimescaleDB makes the partitions.
     """
     return sql.Composed(
-        partition_ddl(schema, spec, partition)
-        for spec in specs
-        if not spec.hypertable
-        for partition in wanted(spec, now)
+        [
+            partition_ddl(schema, spec, partition)
+            for spec in specs
+            if not spec.hypertable
+            for partition in wanted(spec, now)
+        ]
     )
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from provisioning.compiler.scratch import QUERIES
 from provisioning.timeseries import MARK
@@ -19,23 +20,31 @@ _ROWS = QUERIES["catalog_rows"]
 _HASHES = QUERIES["fingerprints"].replace("/* catalog_rows */", _ROWS)
 
 
+# With an empty search_path definitions come out qualified, whatever the session's is. Planning these statements costs as
+# much as running them: as prepared statements with one generic plan they are planned once a session.
+_SETTINGS = {"search_path": "", "jit": "off", "plan_cache_mode": "force_generic_plan", "enable_nestloop": "off"}
+
+
 @contextmanager
 def _pinned(conn: psycopg.Connection[Any]) -> Iterator[None]:
-    """With an empty search_path, so that definitions come out qualified, whatever the session's is."""
+    """With the settings the statements need, for this transaction; the caller's are put back, it may be theirs."""
+    names = list(_SETTINGS)
     with conn.transaction():
-        row = conn.execute(
-            "SELECT current_setting('search_path'), current_setting('jit'),"
-            " set_config('search_path', '', true), set_config('jit', 'off', true)"
-        ).fetchone()
+        row = conn.execute("SELECT " + ", ".join(f"current_setting('{name}')" for name in names)).fetchone()
+        _set(conn, _SETTINGS)
         yield
-        if row is not None:  # the caller's transaction may go on
-            conn.execute("SELECT set_config('search_path', %s, true), set_config('jit', %s, true)", row[:2])
+        _set(conn, dict(zip(names, row or (), strict=False)))
+
+
+def _set(conn: psycopg.Connection[Any], settings: dict[str, str]) -> None:
+    calls = sql.SQL(", ").join(sql.SQL("set_config({}, {}, true)").format(k, v) for k, v in settings.items())
+    conn.execute(sql.SQL("SELECT {}").format(calls))
 
 
 def fingerprints(conn: psycopg.Connection[Any], schemas: Sequence[str]) -> dict[str, str]:
     """The fingerprint (hexadecimal SHA-256) of each schema that exists; the same few queries for any number of them."""
     with _pinned(conn):
-        return dict(conn.execute(_HASHES, {"schemas": list(schemas), "mark": MARK}).fetchall())
+        return dict(conn.execute(_HASHES, {"schemas": list(schemas), "mark": MARK}, prepare=True).fetchall())
 
 
 def catalog_rows(conn: psycopg.Connection[Any], schema: str) -> list[tuple[str, str, str]]:

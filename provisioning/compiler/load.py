@@ -171,7 +171,7 @@ class Loader:
             return
         if step.action is Action.COPY:
             if self._with_data:
-                with self._conn.cursor().copy(text) as copy:  # type: ignore[arg-type]
+                with self._conn.cursor().copy(text) as copy:
                     copy.write(statement.copy_data or "")
             return
         if step.action is Action.SCHEMA:
@@ -179,7 +179,7 @@ class Loader:
             return
         if step.action is Action.OPEN:
             text = opened_to_public(statement)
-        self._conn.execute(text, prepare=False)  # type: ignore[call-overload]
+        self._conn.execute(text, prepare=False)
 
     def _create_schema(self, step: Step) -> None:
         name = schema_request(step.statement)

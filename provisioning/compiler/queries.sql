@@ -179,12 +179,13 @@ FROM pg_catalog.pg_namespace n WHERE n.nspname = %(schema)s
 -- Everything that makes a schema what it is, as (schema, kind, name, definition), its own and its roles' names as `~`.
 -- Run it with an empty search_path. Objects are enumerated through pg_depend's index on (refclassid, refobjid), and
 -- catalogs are read by arrays of OIDs, so the cost does not grow with the number of other schemas. `= ANY (ARRAY(…))`
--- is deliberate: the planner takes the index for it, where for a join it may read a whole catalog.
+-- is deliberate: the planner takes the index for it, where for a join it may read a whole catalog. What they give is
+-- joined by hashing (nested loops are off): estimates are far too low here, and loops would be quadratic in schemas.
 WITH ns AS MATERIALIZED (
     SELECT n.oid, n.nspname::text AS name, n.nspowner, n.nspacl
     FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY (%(schemas)s::name[])
 ), member AS MATERIALIZED (
-    SELECT d.classid, d.objid FROM pg_catalog.pg_depend d
+    SELECT d.classid, d.objid, n.name AS ns FROM pg_catalog.pg_depend d JOIN ns n ON n.oid = d.refobjid
     WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = ANY (ARRAY(SELECT oid FROM ns))
 ), typ AS MATERIALIZED (
     SELECT t.*, n.name AS ns FROM pg_catalog.pg_type t JOIN ns n ON n.oid = t.typnamespace
@@ -193,28 +194,33 @@ WITH ns AS MATERIALIZED (
     SELECT c.*, n.name AS ns FROM pg_catalog.pg_class c JOIN ns n ON n.oid = c.relnamespace
     WHERE c.oid = ANY (ARRAY(SELECT objid FROM member WHERE classid = 'pg_catalog.pg_class'::regclass
                              UNION ALL SELECT typrelid FROM typ WHERE typrelid <> 0))
+), every_pol AS MATERIALIZED (
+    SELECT p.* FROM pg_catalog.pg_policy p
+    WHERE p.polrelid = ANY (ARRAY(SELECT oid FROM every_rel WHERE relkind IN ('r', 'p')))
 ), passing AS MATERIALIZED (
     -- The partitions of declared time-series tables: the declaration is a comment on the parent's policy.
-    SELECT i.inhrelid AS oid
-    FROM pg_catalog.pg_policy p
-    JOIN pg_catalog.pg_description d ON d.objoid = p.oid AND d.classoid = 'pg_catalog.pg_policy'::regclass
-    JOIN pg_catalog.pg_inherits i ON i.inhparent = p.polrelid
-    WHERE p.polrelid = ANY (ARRAY(SELECT oid FROM every_rel WHERE relkind IN ('r', 'p')))
-      AND p.polname IN ('tenant_rw', 'tenant_owner') AND pg_catalog.starts_with(d.description, %(mark)s)
+    SELECT i.inhrelid AS oid FROM pg_catalog.pg_inherits i
+    WHERE i.inhparent = ANY (ARRAY(
+        SELECT p.polrelid FROM every_pol p
+        JOIN pg_catalog.pg_description d ON d.objoid = p.oid
+        WHERE d.objoid = ANY (ARRAY(SELECT oid FROM every_pol WHERE polname IN ('tenant_rw', 'tenant_owner')))
+          AND d.classoid = 'pg_catalog.pg_policy'::regclass AND pg_catalog.starts_with(d.description, %(mark)s)))
 ), rel AS MATERIALIZED (
     SELECT * FROM every_rel r WHERE NOT EXISTS (SELECT FROM passing WHERE passing.oid = r.oid)
 ), idx AS MATERIALIZED (
     SELECT i.*, r.ns FROM pg_catalog.pg_index i JOIN rel r ON r.oid = i.indrelid
     WHERE i.indrelid = ANY (ARRAY(SELECT oid FROM rel WHERE relhasindex))
 ), con AS MATERIALIZED (
-    SELECT c.oid, c.conname, c.convalidated, c.conislocal, c.coninhcount, r.ns, r.relname AS owner
+    SELECT c.oid, c.conname, c.convalidated, c.conislocal, c.coninhcount,
+           c.contype, c.connoinherit, c.conkey, c.conindid, r.ns, r.relname AS owner
     FROM pg_catalog.pg_constraint c JOIN rel r ON r.oid = c.conrelid
     WHERE c.conrelid = ANY (ARRAY(SELECT oid FROM rel WHERE relkind IN ('r', 'p')))
       -- A foreign key to a partitioned table has one more row for each of its partitions.
-      AND NOT (c.contype = 'f' AND c.conparentid <> 0 AND EXISTS (
-          SELECT FROM pg_catalog.pg_constraint p WHERE p.oid = c.conparentid AND p.conrelid = c.conrelid))
+      AND (c.conparentid = 0 OR c.contype <> 'f' OR c.conrelid <> (
+          SELECT p.conrelid FROM pg_catalog.pg_constraint p WHERE p.oid = c.conparentid))
     UNION ALL
-    SELECT c.oid, c.conname, c.convalidated, c.conislocal, c.coninhcount, t.ns, t.typname
+    SELECT c.oid, c.conname, c.convalidated, c.conislocal, c.coninhcount,
+           c.contype, c.connoinherit, c.conkey, c.conindid, t.ns, t.typname
     FROM pg_catalog.pg_constraint c JOIN typ t ON t.oid = c.contypid
     WHERE c.conrelid = 0 AND c.contypid = ANY (ARRAY(SELECT oid FROM typ WHERE typtype = 'd'))
 ), trg AS MATERIALIZED (
@@ -222,21 +228,21 @@ WITH ns AS MATERIALIZED (
     FROM pg_catalog.pg_trigger t JOIN rel r ON r.oid = t.tgrelid
     WHERE t.tgrelid = ANY (ARRAY(SELECT oid FROM rel WHERE relhastriggers))
 ), pol AS MATERIALIZED (
-    SELECT p.*, r.ns, r.relname FROM pg_catalog.pg_policy p JOIN rel r ON r.oid = p.polrelid
-    WHERE p.polrelid = ANY (ARRAY(SELECT oid FROM rel WHERE relkind IN ('r', 'p')))
+    SELECT p.*, r.ns, r.relname FROM every_pol p JOIN rel r ON r.oid = p.polrelid
 ), rul AS MATERIALIZED (
     SELECT w.oid, w.rulename, w.ev_enabled, r.ns, r.relname
     FROM pg_catalog.pg_rewrite w JOIN rel r ON r.oid = w.ev_class
     WHERE w.ev_class = ANY (ARRAY(SELECT oid FROM rel WHERE relhasrules)) AND w.rulename <> '_RETURN'
 ), commented AS MATERIALIZED (
-    SELECT classid, objid FROM member
-    UNION ALL SELECT 'pg_catalog.pg_namespace'::regclass, oid FROM ns
-    UNION ALL SELECT 'pg_catalog.pg_class'::regclass, oid FROM rel WHERE relkind = 'c'
-    UNION ALL SELECT 'pg_catalog.pg_class'::regclass, indexrelid FROM idx
-    UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass, oid FROM con
-    UNION ALL SELECT 'pg_catalog.pg_trigger'::regclass, oid FROM trg WHERE NOT tgisinternal
-    UNION ALL SELECT 'pg_catalog.pg_policy'::regclass, oid FROM pol
-    UNION ALL SELECT 'pg_catalog.pg_rewrite'::regclass, oid FROM rul
+    SELECT classid, objid, ns FROM member m
+    WHERE m.classid <> 'pg_catalog.pg_class'::regclass OR NOT EXISTS (SELECT FROM passing WHERE passing.oid = m.objid)
+    UNION ALL SELECT 'pg_catalog.pg_namespace'::regclass, oid, name FROM ns
+    UNION ALL SELECT 'pg_catalog.pg_class'::regclass, oid, ns FROM rel WHERE relkind = 'c'
+    UNION ALL SELECT 'pg_catalog.pg_class'::regclass, indexrelid, ns FROM idx
+    UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass, oid, ns FROM con
+    UNION ALL SELECT 'pg_catalog.pg_trigger'::regclass, oid, ns FROM trg WHERE NOT tgisinternal
+    UNION ALL SELECT 'pg_catalog.pg_policy'::regclass, oid, ns FROM pol
+    UNION ALL SELECT 'pg_catalog.pg_rewrite'::regclass, oid, ns FROM rul
 ), fact (ns, kind, name, definition) AS (
     SELECT n.name, 'schema', '', concat_ws(' | ', pg_get_userbyid(n.nspowner),
         (SELECT string_agg(a::text, ' ' ORDER BY a::text COLLATE "C")
@@ -245,14 +251,16 @@ WITH ns AS MATERIALIZED (
     UNION ALL
     SELECT n.name, 'default privileges', concat_ws(' ', d.defaclobjtype, CASE WHEN d.defaclnamespace = 0 THEN 'everywhere' END),
         (SELECT string_agg(a::text, ' ' ORDER BY a::text COLLATE "C") FROM unnest(d.defaclacl) a)
-    FROM ns n JOIN pg_catalog.pg_default_acl d ON d.defaclrole = n.nspowner AND d.defaclnamespace IN (0, n.oid)
+    FROM pg_catalog.pg_default_acl d JOIN ns n ON n.nspowner = d.defaclrole
+    WHERE d.defaclrole = ANY (ARRAY(SELECT nspowner FROM ns)) AND d.defaclnamespace IN (0, n.oid)
     UNION ALL
     SELECT r.ns, 'relation', r.relname, concat_ws(' | ', r.relkind, r.relpersistence,
         CASE r.relreplident WHEN 'd' THEN NULL ELSE 'identity ' || r.relreplident::text END,
         CASE WHEN r.relrowsecurity THEN 'rls' END, CASE WHEN r.relforcerowsecurity THEN 'forced' END,
         (SELECT 'using ' || amname FROM pg_catalog.pg_am WHERE oid = r.relam),
         (SELECT 'in ' || spcname FROM pg_catalog.pg_tablespace WHERE oid = r.reltablespace),
-        (SELECT 'with ' || string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(r.reloptions) o),
+        CASE WHEN r.reloptions IS NOT NULL THEN
+            (SELECT 'with ' || string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(r.reloptions) o) END,
         CASE WHEN r.reloftype <> 0 THEN 'of ' || r.reloftype::regtype END,
         CASE WHEN r.relkind = 'p' THEN pg_get_partkeydef(r.oid) END,
         CASE WHEN r.relispartition THEN pg_get_expr(r.relpartbound, r.oid) END,
@@ -280,9 +288,11 @@ WITH ns AS MATERIALIZED (
         'c' || nullif(a.attcompression::text, ''), CASE WHEN a.attstattarget >= 0 THEN 'statistics ' || a.attstattarget END,
         CASE WHEN NOT a.attislocal THEN 'inherited' END,
         -- The servers of late 2026 number each column's version there, for themselves.
-        (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(a.attoptions) o
-         WHERE NOT pg_catalog.starts_with(o, 'pg_attver=')),
-        (SELECT string_agg(x::text, ' ' ORDER BY x::text COLLATE "C") FROM unnest(a.attacl) x))
+        CASE WHEN a.attoptions IS NOT NULL THEN
+            (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(a.attoptions) o
+             WHERE NOT pg_catalog.starts_with(o, 'pg_attver=')) END,
+        CASE WHEN a.attacl IS NOT NULL THEN
+            (SELECT string_agg(x::text, ' ' ORDER BY x::text COLLATE "C") FROM unnest(a.attacl) x) END)
     FROM pg_catalog.pg_attribute a JOIN rel r ON r.oid = a.attrelid
     WHERE a.attrelid = ANY (ARRAY(SELECT oid FROM rel WHERE relkind <> 'S')) AND a.attnum > 0 AND NOT a.attisdropped
     UNION ALL
@@ -290,18 +300,23 @@ WITH ns AS MATERIALIZED (
     FROM pg_catalog.pg_attribute a JOIN idx i ON i.indexrelid = a.attrelid
     WHERE a.attrelid = ANY (ARRAY(SELECT indexrelid FROM idx WHERE indexprs IS NOT NULL)) AND a.attstattarget >= 0
     UNION ALL
-    SELECT c.ns, 'constraint', c.owner || '.' || c.conname, concat_ws(' | ', pg_get_constraintdef(c.oid),
+    SELECT c.ns, 'constraint', c.owner || '.' || c.conname, concat_ws(' | ',
+        -- PostgreSQL 18 has one for every NOT NULL: told without the detour through its definition's text.
+        CASE WHEN c.contype = 'n' THEN concat_ws(' ', 'not null', c.conkey, CASE WHEN c.connoinherit THEN 'only' END)
+             ELSE pg_get_constraintdef(c.oid) END,
         CASE WHEN NOT c.convalidated THEN 'not valid' END, CASE WHEN NOT c.conislocal THEN 'inherited' END,
         nullif(c.coninhcount, 0))
     FROM con c
     UNION ALL
-    SELECT i.ns, 'index', i.indexrelid::regclass::text, concat_ws(' | ', pg_get_indexdef(i.indexrelid),
+    SELECT i.ns, 'index', i.indexrelid::regclass::text, concat_ws(' | ',
+        -- A constraint's definition says all of its index.
+        CASE WHEN k.conindid IS NOT NULL THEN 'of a constraint' ELSE pg_get_indexdef(i.indexrelid) END,
         CASE WHEN NOT i.indisvalid THEN 'invalid' END, CASE WHEN NOT i.indisready THEN 'not ready' END,
         CASE WHEN i.indisclustered THEN 'clustered' END, CASE WHEN i.indisreplident THEN 'identity' END,
         CASE WHEN i.indisprimary THEN 'primary' END, CASE WHEN NOT i.indimmediate THEN 'deferrable' END,
         (SELECT 'in ' || s.spcname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_tablespace s ON s.oid = c.reltablespace
          WHERE c.oid = i.indexrelid))
-    FROM idx i
+    FROM idx i LEFT JOIN (SELECT conindid FROM con WHERE contype IN ('p', 'u', 'x')) k ON k.conindid = i.indexrelid
     UNION ALL
     SELECT t.ns, 'trigger', t.relname || '.' || t.tgname, concat_ws(' | ', t.tgenabled, pg_get_triggerdef(t.oid))
     FROM trg t WHERE NOT t.tgisinternal
@@ -354,9 +369,10 @@ WITH ns AS MATERIALIZED (
     UNION ALL
     SELECT r.ns, 'sequence', r.relname, concat_ws(' ', format_type(s.seqtypid, NULL), s.seqstart, s.seqincrement,
         s.seqmin, s.seqmax, s.seqcache, s.seqcycle,
-        (SELECT concat_ws(' ', d.deptype, d.refobjid::regclass, a.attname)
+        (SELECT concat_ws(' ', d.deptype, d.refobjid::regclass,
+                          (SELECT a.attname FROM pg_catalog.pg_attribute a
+                           WHERE a.attrelid = d.refobjid AND a.attnum = d.refobjsubid))
          FROM pg_catalog.pg_depend d
-         JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
          WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = r.oid AND d.objsubid = 0
            AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i')))
     FROM pg_catalog.pg_sequence s JOIN rel r ON r.oid = s.seqrelid
@@ -399,20 +415,15 @@ WITH ns AS MATERIALIZED (
     WHERE o.oid = ANY (ARRAY(SELECT objid FROM member WHERE classid = 'pg_catalog.pg_ts_config'::regclass))
     UNION ALL
     -- Kinds that only a superuser can make: their presence is enough to notice.
-    SELECT n.name, 'other', i.type, i.identity
+    SELECT m.ns, 'other', i.type, i.identity
     FROM member m JOIN LATERAL pg_catalog.pg_identify_object(m.classid, m.objid, 0) i ON true
-    JOIN ns n ON n.name = i.schema
     WHERE m.classid IN ('pg_catalog.pg_opclass'::regclass, 'pg_catalog.pg_opfamily'::regclass,
                         'pg_catalog.pg_ts_parser'::regclass, 'pg_catalog.pg_ts_template'::regclass)
     UNION ALL
-    SELECT n.name, 'comment', i.type || ' ' || i.identity, d.description
-    FROM pg_catalog.pg_description d
+    SELECT m.ns, 'comment', i.type || ' ' || i.identity, d.description
+    FROM pg_catalog.pg_description d JOIN commented m ON m.classid = d.classoid AND m.objid = d.objoid
     JOIN LATERAL pg_catalog.pg_identify_object(d.classoid, d.objoid, d.objsubid) i ON true
-    JOIN ns n ON n.name = i.schema OR (i.type = 'schema' AND n.oid = d.objoid)
-        OR (i.schema IS NULL AND pg_catalog.strpos(i.identity, n.name) > 0 AND i.type <> 'schema')
     WHERE d.objoid = ANY (ARRAY(SELECT objid FROM commented))
-      AND (d.classoid, d.objoid) IN (SELECT classid, objid FROM commented)
-      AND NOT EXISTS (SELECT FROM passing WHERE passing.oid = d.objoid AND d.classoid = 'pg_catalog.pg_class'::regclass)
 )
 SELECT f.ns, f.kind, replace(f.name, f.ns, '~') AS name, replace(coalesce(f.definition, ''), f.ns, '~') AS definition
 FROM fact f

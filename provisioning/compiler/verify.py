@@ -86,7 +86,7 @@ def _replay(conn: psycopg.Connection[Any], script: str, name: str) -> None:
         with conn.transaction():
             conn.execute(sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(name), owner))
             conn.execute(sql.SQL("SET LOCAL ROLE {}").format(owner))
-            conn.execute(script, prepare=False)  # type: ignore[call-overload]
+            conn.execute(script, prepare=False)
     except psycopg.Error as error:
         raise ReplayFailed(error) from error
 
