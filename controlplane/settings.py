@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-import environ
 import structlog
 from celery.schedules import crontab
-from django.core.exceptions import ImproperlyConfigured
+
+from controlplane.environment import Environment, database, secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
-
-
-def secret(name: str, default: str | None = None) -> str:
-    """The environment's NAME, or the contents of the file that NAME_FILE names."""
-    if path := os.environ.get(f"{name}_FILE"):
-        return Path(path).read_text(encoding="utf-8").strip()
-    value = os.environ.get(name, default)
-    if value is None:
-        raise ImproperlyConfigured(f"Set {name} or {name}_FILE in the environment (`make run` does it for you).")
-    return value
-
+env = Environment()
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = secret("SECRET_KEY")
-SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+SECRET_KEY_FALLBACKS = [key for key in secret("SECRET_KEY_FALLBACKS", default="").split(",") if key]
 # Newest first: the first one encrypts, all of them decrypt.
 FIELD_ENCRYPTION_KEYS = [key.strip() for key in secret("FIELD_ENCRYPTION_KEYS").split(",") if key.strip()]
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost"])
@@ -103,13 +91,16 @@ TEMPLATES = [
 
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
-        **environ.Env.db_url_config(secret("DATABASE_URL")),
+        **database("DATABASE_URL"),
         "ENGINE": "django_tenants.postgresql_backend",
         "CONN_MAX_AGE": env.int("CONN_MAX_AGE", default=60),
         "CONN_HEALTH_CHECKS": True,
     }
 }
 DATABASES["default"].setdefault("OPTIONS", {})
+# What tenants of this database are told to connect to, when it is not the same: a pooler, a proxy.
+PUBLIC_DATABASE_HOST = env.str("PUBLIC_DATABASE_HOST", default="")
+PUBLIC_DATABASE_PORT = env.int("PUBLIC_DATABASE_PORT", default=0)
 ORIGINAL_BACKEND = "django_prometheus.db.backends.postgresql"
 DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -194,7 +185,15 @@ SPECTACULAR_SETTINGS = {
 VISIBILITY_TIMEOUT_SECONDS = 12 * 3600
 _visibility = {"visibility_timeout": VISIBILITY_TIMEOUT_SECONDS}
 CELERY_BROKER_URL = REDIS_URL
-CELERY_BROKER_TRANSPORT_OPTIONS = {**_visibility, "socket_timeout": 5, "socket_connect_timeout": 5}
+# A web request must not wait for a broker that is down: its message is only a wake-up call.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    **_visibility,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.1,
+}
 CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = _visibility
 CELERY_VISIBILITY_TIMEOUT = VISIBILITY_TIMEOUT_SECONDS
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -237,7 +236,8 @@ UNFOLD: dict[str, Any] = {
     "DASHBOARD_CALLBACK": "controlplane.dashboard.dashboard_callback",
 }
 
-LOG_FORMAT = env.str("LOG_FORMAT", default="json")
+LOG_FORMAT = env.choice("LOG_FORMAT", ("json", "console"), default="json")
+LOG_LEVEL = env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), default="INFO")
 _processors: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -267,7 +267,7 @@ LOGGING = {
         },
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         "psycopg.pool": {"level": "ERROR"},

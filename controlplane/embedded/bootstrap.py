@@ -52,10 +52,6 @@ def _prepare_roles(connection: psycopg.Connection, password: str) -> None:
         if not _exists(connection, query, name):
             connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(name)))
     verifier = connection.pgconn.encrypt_password(password.encode(), ROLE.encode(), b"scram-sha-256").decode()
-    connection.execute(
-        sql.SQL("ALTER ROLE {} LOGIN CREATEROLE CREATEDB NOSUPERUSER NOREPLICATION PASSWORD {}").format(
-            sql.Identifier(ROLE), sql.Literal(verifier)
-        )
-    )
+    connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(ROLE), sql.Literal(verifier)))
     for statement in _statements("roles"):
         connection.execute(statement)

@@ -1,6 +1,7 @@
 -- Run by a superuser, once on each start; every statement can be repeated.
 -- section: roles
 -- The login works without superuser: it makes roles and databases, sees statistics and ends sessions.
+ALTER ROLE controlplane LOGIN CREATEROLE CREATEDB NOSUPERUSER NOREPLICATION;
 ALTER ROLE cp_tenants NOLOGIN;
 GRANT pg_monitor, pg_signal_backend TO controlplane;
 GRANT cp_tenants TO controlplane WITH ADMIN OPTION;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import connection, models
 
@@ -82,4 +83,7 @@ class Cluster(models.Model):
     def public_address(self) -> tuple[str, int]:
         """Host and port that tenants are told to connect to."""
         dsn = self.dsn()
-        return self.public_host or dsn.host, self.public_port or dsn.port
+        host, port = dsn.host, dsn.port
+        if self.is_default:
+            host, port = settings.PUBLIC_DATABASE_HOST or host, settings.PUBLIC_DATABASE_PORT or port
+        return self.public_host or host, self.public_port or port
