@@ -24,12 +24,12 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
 HTTPS = env.bool("HTTPS", default=PUBLIC_URL.startswith("https://"))
 
 SHARED_APPS = [
-    "django_tenants",
     "controlplane.apps.ControlplaneConfig",
     "tenants",
     "provisioning",
     "backups",
     "monitoring",
+    "django_tenants",  # after ours: it has a create_tenant and a delete_tenant, too
     "unfold",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
