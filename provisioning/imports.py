@@ -10,6 +10,7 @@ from django.db import transaction
 from psycopg import sql
 
 from provisioning import compiler
+from provisioning.django_apps import DjangoApps
 from provisioning.models import Template, TemplateVersion
 from tenants import audit
 from tenants.actors import Actor, Source
@@ -18,6 +19,15 @@ from tenants.models import Cluster
 from tenants.postgres import Dsn, connect
 
 TEMPLATE_NAME = re.compile(r"[a-z](?:[a-z0-9_-]{0,61}[a-z0-9])?\Z")
+
+
+def check_template_name(name: object) -> str:
+    """Return `name` if a template can be called so. Raises InvalidInput."""
+    if not isinstance(name, str) or not TEMPLATE_NAME.match(name):
+        raise InvalidInput(
+            "A template's name has 1 to 63 characters of a-z, 0-9, '_' and '-', beginning with a letter.", field="name"
+        )
+    return name
 
 
 def import_template(
@@ -36,10 +46,7 @@ def import_template(
     Returns the version and whether it is new: the same content again gives the version that is there. Raises
     InvalidInput, TemplateRefused naming file, line, statement and reason; nothing half-imported stays.
     """
-    if not isinstance(name, str) or not TEMPLATE_NAME.match(name):
-        raise InvalidInput(
-            "A template's name has 1 to 63 characters of a-z, 0-9, '_' and '-', beginning with a letter.", field="name"
-        )
+    check_template_name(name)
     cluster = cluster or Cluster.objects.get(is_default=True)
     compiled = compiler.compile_template(origin, dsn=cluster.dsn(), with_data=with_data)
     _create_extensions(cluster.dsn(), compiled.extensions)
@@ -81,7 +88,7 @@ def _keep(
         version = TemplateVersion.objects.create(
             template=template,
             number=(latest.number if latest else 0) + 1,
-            source=f"{type(origin).__name__}: {next(iter(asdict(origin).values()))}"[:300],
+            source=_describe_origin(origin)[:300],
             script=compiled.script,
             marker=compiled.marker,
             fingerprints={str(compiled.server_version_num // 10000): compiled.fingerprint},
@@ -93,6 +100,12 @@ def _keep(
         )
         audit.record("template.import", actor=actor, source=source, target=version, after=_facts(version))
     return version, True
+
+
+def _describe_origin(origin: compiler.Source) -> str:
+    if isinstance(origin, DjangoApps):
+        return f"DjangoApps: {', '.join(origin.apps)}"
+    return f"{type(origin).__name__}: {next(iter(asdict(origin).values()))}"
 
 
 def _describe(template: Template, description: str, default: bool) -> None:

@@ -1,0 +1,89 @@
+"""`manage.py register_cluster`."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from tenants import clusters
+from tenants.exceptions import InvalidInput
+from tenants.management import represent
+from tenants.management.base import ControlPlaneCommand
+from tenants.management.lookup import natural
+from tenants.management.output import Output
+
+PASSWORD_VARIABLE = "CLUSTER_PASSWORD"  # noqa: S105  (the name of a variable)
+OPTIONS = ("description", "public_host", "public_port", "pool_target", "max_parallel")
+
+
+class Command(ControlPlaneCommand):
+    help = (
+        "Register a PostgreSQL database (15 or newer) as a cluster that tenants can live in.\n\n"
+        "It is connected to, its version, rights and extensions are read, and what tenants share is made there "
+        "(the role cp_tenants, the schema extensions). A database that cannot be used is refused with the reason "
+        "and the statement that mends it. The login needs CREATEROLE, CREATE on the database, and "
+        "pg_signal_backend.\n\n"
+        "The password is never an argument, which everybody on this machine could read: it is taken from "
+        f"--password-file (- is stdin), from {PASSWORD_VARIABLE} in the environment, or asked for."
+    )
+    examples = """
+  manage.py register_cluster eu-2 --host db2.internal --dbname controlplane --username controlplane
+  manage.py register_cluster eu-2 --host db2.internal --dbname cp --username cp --password-file /run/secrets/eu-2
+  manage.py register_cluster eu-2 … --public-host pool.example.com --public-port 6432 --pool-target 20
+"""
+
+    def arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", help="a short name: letters, digits, hyphens")
+        parser.add_argument("--host", required=True, help="where the control plane connects to")
+        parser.add_argument("--port", type=natural, default=5432, help="default: 5432")
+        parser.add_argument("--dbname", required=True, help="the database that holds the tenants' schemas")
+        parser.add_argument("--username", required=True, help="the control plane's login there")
+        parser.add_argument("--password-file", metavar="FILE", help="a file that holds the password; - is stdin")
+        parser.add_argument("--sslmode", default="prefer", choices=clusters.SSL_MODES, help="default: prefer")
+        parser.add_argument("--description", help="for people")
+        parser.add_argument("--public-host", help="what tenants connect to, when it differs (a pooler, a proxy)")
+        parser.add_argument("--public-port", type=natural, help="its port")
+        parser.add_argument("--pool-target", type=natural, help="warm slots to keep (default: 10)")
+        parser.add_argument("--max-parallel", type=natural, help="schemas cloned at the same time (default: 4)")
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        given = {name: options[name] for name in OPTIONS if options[name] is not None}
+        address = {name: options[name] for name in ("name", "host", "port", "dbname", "username", "sslmode")}
+        password = self._password(options["password_file"])
+        return represent.cluster(clusters.register_cluster(**address, password=password, **given, **self.caller))
+
+    def _password(self, file: str | None) -> str:
+        if file == "-":
+            return sys.stdin.readline().rstrip("\r\n")
+        if file is not None:
+            try:
+                return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                raise InvalidInput(f"The password file cannot be read: {error}.", field="password_file") from error
+        if (password := os.environ.get(PASSWORD_VARIABLE)) is not None:
+            return password
+        if not sys.stdin.isatty():
+            raise InvalidInput(
+                "The password is missing, and nobody is here to be asked.",
+                field="password",
+                hint=f"Use --password-file FILE, or set {PASSWORD_VARIABLE} in the environment.",
+            )
+        return getpass.getpass("Password: ")
+
+    def show(self, document: dict[str, Any], out: Output, **options: Any) -> None:
+        out.facts(
+            f"Cluster {document['name']} is registered",
+            {
+                "address": f"{document['host']}:{document['port']}/{document['dbname']}",
+                "PostgreSQL": document["server_version"],
+                "extensions": document["extensions"],
+                "pool target": document["pool_target"],
+                "max parallel": document["max_parallel"],
+            },
+        )
+        out.line("Fill its warm pool: manage.py warm_pool --cluster " + document["name"], style="dim")
