@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
 
 
 class ControlplaneConfig(AppConfig):
@@ -11,3 +12,9 @@ class ControlplaneConfig(AppConfig):
         """
         import controlplane.celery
         import controlplane.checks  # noqa: F401
+
+
+class ControlplaneAdminConfig(AdminConfig):
+    """Django's admin on our own site."""
+
+    default_site = "controlplane.admin_site.ControlPlaneAdminSite"

@@ -30,10 +30,10 @@ SHARED_APPS = [
     "backups",
     "monitoring",
     "django_tenants",  # after ours: it has a create_tenant and a delete_tenant, too
-    "unfold",
+    "unfold.apps.BasicAppConfig",  # the site is our own, see controlplane.admin_site
     "unfold.contrib.filters",
     "unfold.contrib.forms",
-    "django.contrib.admin",
+    "controlplane.apps.ControlplaneAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -233,6 +233,11 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "database",
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
+    "SITE_URL": "/admin/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "controlplane.admin_site.favicon"}],
+    "STYLES": ["controlplane.admin_site.stylesheet"],
+    "SCRIPTS": ["controlplane.admin_site.script"],
+    "SIDEBAR": {"navigation": "controlplane.admin_site.navigation"},
     "DASHBOARD_CALLBACK": "controlplane.dashboard.dashboard_callback",
 }
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import structlog
 from django.http import HttpRequest
 
 from tenants.actors import Actor, Source
+from tenants.rest import context
 
 
 def actor_of(request: HttpRequest) -> Actor:
     """The signed-in person; for somebody who is not, an actor without an id."""
-    user = request.user
-    return Actor(kind="user", id=str(user.pk or ""), label=user.get_username() or "anonymous")
+    return context.actor_of(request)
 
 
 def source_of(request: HttpRequest) -> Source:
     """The admin, and where in it the request came from."""
-    request_id = structlog.contextvars.get_contextvars().get("request_id", "")
-    return Source(channel="admin", ip=request.META.get("REMOTE_ADDR") or None, request_id=str(request_id))
+    return context.source_of(request, channel="admin")

@@ -1,0 +1,188 @@
+"""The admin site: unfold's, with refusals in the audit log, our navigation and the fleet on its first page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper, wraps
+from typing import Any, NoReturn
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.templatetags.static import static
+from django.urls import URLPattern, path, reverse
+from django.utils.functional import cached_property
+from unfold.forms import AuthenticationForm
+from unfold.sites import UnfoldAdminSite
+
+from tenants import audit
+from tenants.actors import Actor
+from tenants.callers import actor_of, source_of
+from tenants.models import AuditEvent
+
+View = Callable[..., HttpResponse]
+
+# Title, address, icon, and the permission without which it is not shown.
+_NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
+    (
+        "",
+        (
+            ("Fleet", "index", "dashboard", ""),
+            ("Tenants", "tenants_tenant_changelist", "apartment", "tenants.view_tenant"),
+            ("Operations", "tenants_operation_changelist", "pending_actions", "tenants.view_operation"),
+        ),
+    ),
+    (
+        "Provisioning",
+        (
+            ("Clusters", "tenants_cluster_changelist", "dns", "tenants.view_cluster"),
+            ("Plans", "tenants_plan_changelist", "sell", "tenants.view_plan"),
+            ("Templates", "provisioning_template_changelist", "schema", "provisioning.view_template"),
+            (
+                "Template versions",
+                "provisioning_templateversion_changelist",
+                "layers",
+                "provisioning.view_templateversion",
+            ),
+            ("Slots", "provisioning_schemaslot_changelist", "inventory_2", "provisioning.view_schemaslot"),
+        ),
+    ),
+    (
+        "Access",
+        (
+            ("Audit events", "tenants_auditevent_changelist", "fact_check", "tenants.view_auditevent"),
+            ("API keys", "tenants_apikey_changelist", "key", "tenants.view_apikey"),
+            ("Users", "auth_user_changelist", "person", "auth.view_user"),
+            ("Groups", "auth_group_changelist", "groups", "auth.view_group"),
+        ),
+    ),
+    (
+        "Schedules",
+        (
+            (
+                "Periodic tasks",
+                "django_celery_beat_periodictask_changelist",
+                "schedule",
+                "django_celery_beat.view_periodictask",
+            ),
+            (
+                "Intervals",
+                "django_celery_beat_intervalschedule_changelist",
+                "timer",
+                "django_celery_beat.view_intervalschedule",
+            ),
+            (
+                "Cron schedules",
+                "django_celery_beat_crontabschedule_changelist",
+                "event_repeat",
+                "django_celery_beat.view_crontabschedule",
+            ),
+        ),
+    ),
+)
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The side bar: what the signed-in person may see."""
+    groups = []
+    for title, items in _NAVIGATION:
+        allowed = [
+            {"title": name, "link": reverse(f"admin:{view}"), "icon": icon}
+            for name, view, icon, permission in items
+            if not permission or request.user.has_perm(permission)
+        ]
+        if allowed:
+            groups.append({"title": title or None, "separator": bool(title), "items": allowed})
+    return groups
+
+
+def stylesheet(request: HttpRequest) -> str:
+    """Where our own styles are."""
+    return static("tenants/admin.css")
+
+
+def script(request: HttpRequest) -> str:
+    """Where our own script is."""
+    return static("tenants/admin.js")
+
+
+def favicon(request: HttpRequest) -> str:
+    """Where the site's icon is."""
+    return static("tenants/icon.svg")
+
+
+class StaffAuthenticationForm(AuthenticationForm):
+    """The login form; who has an account but no business here is turned away on record."""
+
+    def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
+        """Raise ValidationError for people who are not staff."""
+        if not (user.is_active and getattr(user, "is_staff", False)):
+            audit.record(
+                "login.failure",
+                actor=Actor(kind="user", id=str(user.pk), label=user.get_username()),
+                source=source_of(self.request),
+                target=user,
+                outcome=AuditEvent.Outcome.DENIED,
+                reason="Not a member of staff.",
+            )
+        super().confirm_login_allowed(user)
+
+
+class ControlPlaneAdminSite(UnfoldAdminSite):
+    """Unfold's site, in which each refused permission leaves an `access.denied` event."""
+
+    login_form = StaffAuthenticationForm
+    index_title = "Fleet"
+    enable_nav_sidebar = True
+
+    @cached_property
+    def own_urls(self) -> list[URLPattern]:
+        """Pages that belong to no model."""
+        from controlplane.dashboard import dashboard_fragment  # needs the site's models
+
+        return [path("fleet/", self.admin_view(dashboard_fragment), name="fleet")]
+
+    def extra_urls(self) -> list[URLPattern]:
+        """What unfold adds to its own addresses."""
+        return self.own_urls
+
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
+        """Django's wrapper around one that records refusals.
+
+        A poll by somebody who is signed out by now makes the page load again, instead of getting a login page into it.
+        """
+        inner = super().admin_view(_watched(view), cacheable)
+
+        def outer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if getattr(request, "htmx", False) and not self.has_permission(request):
+                return HttpResponse(headers={"HX-Refresh": "true"})
+            return inner(request, *args, **kwargs)
+
+        return update_wrapper(outer, inner)
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Active members of staff."""
+        return bool(request.user.is_active and request.user.is_staff)
+
+
+def _watched(view: View) -> View:
+    @wraps(view)
+    def watched(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except PermissionDenied as error:
+            _refuse(request, error)
+
+    return watched
+
+
+def _refuse(request: HttpRequest, error: PermissionDenied) -> NoReturn:
+    audit.record(
+        "access.denied",
+        actor=actor_of(request),
+        source=source_of(request),
+        outcome=AuditEvent.Outcome.DENIED,
+        after={"method": request.method, "path": request.path[:300]},
+        reason=str(error),
+    )
+    raise error

@@ -1,0 +1,157 @@
+"""The lifecycle acts on a tenant's page: when each is possible, who may do it, and what it says beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest
+from django.utils import timezone
+
+from provisioning import services
+from provisioning.admin.facts import live_lines
+from provisioning.admin.tenant_forms import DeleteForm, PurgeForm, RotateForm
+from provisioning.services import Outcome
+from tenants.admin.forms import ReasonForm
+from tenants.exceptions import InvalidInput
+from tenants.models import Tenant
+
+State = Tenant.State
+Lines = list[str]
+
+
+@dataclass(frozen=True)
+class Act:
+    """One thing that can be done to a tenant."""
+
+    name: str
+    label: str
+    icon: str
+    permission: str
+    states: tuple[str, ...]
+    form: type[forms.Form]
+    perform: Callable[..., Outcome]
+    explain: Callable[[Tenant], Lines]
+    done: str
+    variant: str = "default"
+
+    @property
+    def danger(self) -> bool:
+        """Whether it takes something away."""
+        return self.variant == "danger"
+
+    def possible(self, request: HttpRequest, tenant: Tenant) -> bool:
+        """Whether the tenant's state and the person's permissions allow it."""
+        return tenant.state in self.states and request.user.has_perm(self.permission)
+
+
+def _until(tenant: Tenant) -> str:
+    return f"{tenant.purge_after:%Y-%m-%d %H:%M} UTC" if tenant.purge_after else "–"
+
+
+def _sessions(tenant: Tenant) -> str:
+    _, found = live_lines(tenant)
+    if found is None:
+        return "Open sessions are ended."
+    return f"{found.sessions} open session{'s' * (found.sessions != 1)} of its logins are ended."
+
+
+def _explain_suspend(tenant: Tenant) -> Lines:
+    return [
+        "Both logins are closed.",
+        _sessions(tenant),
+        "Data, roles and credentials stay; resume brings access back.",
+    ]
+
+
+def _explain_resume(tenant: Tenant) -> Lines:
+    return ["The logins that were issued are opened again, with the passwords they had."]
+
+
+def _explain_delete(tenant: Tenant) -> Lines:
+    if tenant.state == State.FAILED:
+        return ["Provisioning failed and left nothing on the cluster.", "It is purged at once; its slug is free again."]
+    days = tenant.plan.grace_days
+    end = timezone.now() + timedelta(days=days)
+    return [
+        "Both logins are closed.",
+        _sessions(tenant),
+        f"The schema and all its data are kept for the grace period ({days} days by its plan); undelete brings "
+        "everything back, with the same credentials.",
+        f"After that it is purged for good; with the plan's period that is on {end:%Y-%m-%d}.",
+    ]
+
+
+def _explain_undelete(tenant: Tenant) -> Lines:
+    return [
+        f"The tenant is {tenant.restore_state or 'active'} again, as before its deletion, with the same credentials.",
+        f"Its purge on {_until(tenant)} is called off.",
+    ]
+
+
+def _explain_purge(tenant: Tenant) -> Lines:
+    _, found = live_lines(tenant)
+    tables = f"its {found.tables} tables" if found else "all its tables"
+    early = tenant.purge_after is not None and tenant.purge_after > timezone.now()
+    return [
+        f"The schema {tenant.schema_name} with {tables} and all data is dropped. Nothing of it can be brought back.",
+        "Its roles are dropped, and the slug becomes free.",
+        *([f"Its grace period lasts until {_until(tenant)}: purging now cuts it short."] if early else []),
+        "A worker does it, in batches; its history in the audit log stays.",
+    ]
+
+
+def _explain_rotate(tenant: Tenant) -> Lines:
+    return [
+        "The other of the two logins is opened with a new password, which is shown once, on the next page.",
+        f"The present login works for another {tenant.plan.rotation_overlap_minutes} minutes by its plan, "
+        "then it is closed and its sessions are ended.",
+    ]
+
+
+def _delete(*, tenant_id: Any, confirm_slug: str, **options: Any) -> Outcome:
+    if confirm_slug != services.get_tenant(tenant_id).slug:
+        raise InvalidInput("This is not the tenant's slug.", field="confirm_slug")
+    return services.delete_tenant(tenant_id=tenant_id, **options)
+
+
+def _purge(**options: Any) -> Outcome:
+    return services.purge_tenant(**options, force=True)
+
+
+ACTS: tuple[Act, ...] = (
+    Act(
+        "suspend", "Suspend", "pause_circle", "tenants.suspend_tenant", (State.ACTIVE,), ReasonForm,
+        services.suspend_tenant, _explain_suspend, "is suspended: its logins are closed and no session is left.",
+    ),
+    Act(
+        "resume", "Resume", "play_circle", "tenants.resume_tenant", (State.SUSPENDED,), ReasonForm,
+        services.resume_tenant, _explain_resume, "is active again.", "primary",
+    ),
+    Act(
+        "rotate", "Rotate credentials", "key", "tenants.rotate_tenant", (State.ACTIVE,), RotateForm,
+        services.rotate_credentials, _explain_rotate, "has new credentials.",
+    ),
+    Act(
+        "undelete", "Undelete", "restore_from_trash", "tenants.undelete_tenant", (State.DELETED,), ReasonForm,
+        services.undelete_tenant, _explain_undelete, "is back, with the credentials it had.", "primary",
+    ),
+    Act(
+        "remove", "Delete", "delete", "tenants.delete_tenant", (State.ACTIVE, State.SUSPENDED, State.FAILED),
+        DeleteForm, _delete, _explain_delete, "is deleted.", "danger",
+    ),
+    Act(
+        "purge", "Purge", "delete_forever", "tenants.purge_tenant", (State.DELETED,), PurgeForm,
+        _purge, _explain_purge, "is being purged.", "danger",
+    ),
+)  # fmt: skip
+
+EDITABLE_STATES = (State.ACTIVE, State.SUSPENDED, State.DELETED, State.FAILED)
+
+
+def possible_acts(request: HttpRequest, tenant: Tenant) -> Iterable[Act]:
+    """The acts to offer on a tenant's page."""
+    return [act for act in ACTS if act.possible(request, tenant)]

@@ -1,0 +1,17 @@
+"use strict";
+// Copy buttons. What is copied stays in the page: no request, no storage.
+document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const input = document.getElementById(button.dataset.copy);
+    const text = button.querySelector("[data-copy-text]");
+    try {
+        await navigator.clipboard.writeText(input.value);
+        text.textContent = "Copied";
+    } catch {
+        // Without HTTPS browsers keep the clipboard to themselves: select it for the keyboard.
+        input.select();
+        text.textContent = "Press Ctrl+C";
+    }
+    setTimeout(() => (text.textContent = "Copy"), 2500);
+});
