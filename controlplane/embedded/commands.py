@@ -1,12 +1,13 @@
 """The one-off management commands of a start; each writes its output to its own log."""
 
 import contextlib
+import hashlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from controlplane.embedded.errors import EmbeddedServerError
@@ -21,6 +22,7 @@ class Command:
         """Start it; its standard output is kept for `finish()`, the rest goes to `log`."""
         self.name, self._log = arguments[0], log
         self._offset = log.stat().st_size if log.exists() else 0
+        self._relayed = 0
         with open_log(log) as handle:
             self._child = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, "manage.py", *arguments],
@@ -33,14 +35,28 @@ class Command:
                 start_new_session=True,
             )
 
-    def finish(self) -> str:
-        """Wait for the end; returns the standard output. Raises EmbeddedServerError with the reason of a failure."""
+    def finish(self, relay: Callable[[str], None] | None = None) -> str:
+        """Wait for the end; returns the standard output. Raises EmbeddedServerError with the reason of a failure.
+
+        `relay` gets each line of the log as it comes, for commands with several steps (and little output).
+        """
+        while relay is not None and self._child.poll() is None:
+            self._pass_on(relay)
+            time.sleep(0.05)
         output, _ = self._child.communicate()
+        if relay is not None:
+            self._pass_on(relay)
         if self._child.returncode != 0:
             lines = [line for line in read_since(self._log, self._offset).splitlines() if line.strip()]
             reason = lines[-1].strip() if lines else f"exit code {self._child.returncode}"
             raise EmbeddedServerError(f"manage.py {self.name} failed: {reason} Log: {self._log}.")
         return output
+
+    def _pass_on(self, relay: Callable[[str], None]) -> None:
+        lines = read_since(self._log, self._offset).split("\n")[:-1]
+        for line in lines[self._relayed :]:
+            relay(line)
+        self._relayed = len(lines)
 
     def kill(self) -> None:
         """End it now, with all it started; harmless when it has ended."""
@@ -61,6 +77,43 @@ def command(*arguments: str, env: Mapping[str, str], log: Path) -> Iterator[Comm
         yield running
     finally:
         running.kill()
+
+
+class StaticFiles:
+    """Static files collected and compressed beside other steps, if anything about them has changed."""
+
+    def __init__(self, running: Command | None, stamp: Path, state: str) -> None:
+        """`running` is None when there is nothing to do."""
+        self._running, self._stamp, self._state = running, stamp, state
+
+    def finish(self) -> None:
+        """Wait for the end; raises EmbeddedServerError when it failed."""
+        if self._running is not None:
+            self._running.finish()
+            self._stamp.write_text(self._state, encoding="ascii")
+
+
+def _static_state() -> str:
+    """A digest of what static files are made of: the locked packages and the static directories here."""
+    digest = hashlib.sha256((PROJECT / "requirements.txt").read_bytes())
+    for path in sorted(PROJECT.glob("*/static/**/*")):
+        status = path.stat()
+        digest.update(f"{path.relative_to(PROJECT)}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def static_files(env: Mapping[str, str], log: Path) -> Iterator[StaticFiles]:
+    """Collect static files into STATIC_ROOT of `env` while the block runs."""
+    root, state = Path(env["STATIC_ROOT"]), _static_state()
+    stamp = root / ".state"
+    if stamp.exists() and stamp.read_text(encoding="ascii") == state:
+        yield StaticFiles(None, stamp, state)
+        return
+    arguments = ("collectstatic", "--no-input", "--clear", "--verbosity", "0")
+    root.mkdir(parents=True, exist_ok=True)
+    with command(*arguments, env=env, log=log) as running:
+        yield StaticFiles(running, stamp, state)
 
 
 @contextlib.contextmanager

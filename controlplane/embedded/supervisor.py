@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from controlplane.embedded import ports
-from controlplane.embedded.commands import command, say, timed
+from controlplane.embedded.commands import command, say, static_files, timed
 from controlplane.embedded.errors import EmbeddedServerError
 from controlplane.embedded.execute import Interrupted, Server, started
 from controlplane.embedded.files import LOG_LIMIT, held_lock
@@ -35,6 +36,12 @@ def wanted_port() -> int:
     if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65536):
         raise EmbeddedServerError(f"PORT={text} is not a port number (1 to 65535).")
     return int(text)
+
+
+def _step(line: str) -> None:
+    """Print what a command says it has done and how long it took."""
+    if match := re.fullmatch(r"  (\S.*?) +([0-9.]+) s", line):
+        say(f"  {match[1]} … {float(match[2]):.1f} s")
 
 
 class Supervisor:
@@ -106,11 +113,7 @@ class Supervisor:
         """The steps from servers to readiness, then watching; ends by an exception only."""
         env = self.place.environment(self._urls(), port=self.port)
         log = self.place.log
-        static = ("collectstatic", "--no-input", "--verbosity", "0")
-        migrate = ("migrate_schemas", "--shared", "--noinput", "--verbosity", "0")
-        with command(*static, env=env, log=log("collectstatic")) as files:
-            with timed("migrations"), command(*migrate, env=env, log=log("migrate")) as migrations:
-                migrations.finish()
+        with static_files(env, log("collectstatic")) as files:  # beside the other steps
             credentials = self._bootstrap(env)
             files.finish()
         with timed("web, worker, beat"):
@@ -123,10 +126,8 @@ class Supervisor:
 
     def _bootstrap(self, env: Mapping[str, str]) -> dict[str, str]:
         """Everything the registry needs at least once; returns, and keeps, the credentials made by it."""
-        with command("bootstrap", "--json", env=env, log=self.place.log("bootstrap")) as running:
-            report = json.loads(running.finish())
-        for name, seconds in report["steps"]:
-            say(f"  {name} … {seconds:.1f} s")
+        with command("bootstrap", "--migrate", "--json", env=env, log=self.place.log("bootstrap")) as running:
+            report = json.loads(running.finish(_step))
         credentials: dict[str, str] = report["credentials"]
         if credentials:
             self.place.keep_credentials(credentials)
@@ -155,7 +156,7 @@ class Supervisor:
 
     def _announce(self, url: str, credentials: Mapping[str, str]) -> None:
         say(f"\n  admin      {url}/admin/")
-        say(f"  API        {url}/api/v1/ (documentation: {url}/api/docs/)")
+        say(f"  API        {url}/api/v1/ (documentation: {url}/api/v1/docs)")
         for name, text in credentials.items():
             if name != "url":
                 say(f"  {name:<10} {text}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from controlplane.bootstrap import bootstrap
@@ -19,13 +21,19 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--pool-target", type=int, default=10, help="warm slots to keep (first run only)")
-        parser.add_argument("--json", action="store_true", help="print one JSON document")
+        parser.add_argument("--migrate", action="store_true", help="bring the registry's tables up to date first")
+        parser.add_argument("--json", action="store_true", help="print one JSON document (steps go to stderr)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        def tell(name: str, seconds: float) -> None:
-            if not options["json"]:
-                self.stdout.write(f"  {name:<28} {seconds:6.2f} s")
+        stream = self.stderr if options["json"] else self.stdout
 
+        def tell(name: str, seconds: float) -> None:
+            stream.write(f"  {name:<28} {seconds:6.2f} s", style_func=str)
+
+        if options["migrate"]:  # here, not in a process of its own: starting Django takes longer than this
+            begun = time.monotonic()
+            call_command("migrate_schemas", "--shared", "--noinput", verbosity=0)
+            tell("migrations", time.monotonic() - begun)
         try:
             report = bootstrap(pool_target=options["pool_target"], tell=tell)
         except ControlPlaneError as error:
