@@ -243,6 +243,7 @@ UNFOLD: dict[str, Any] = {
 
 LOG_FORMAT = env.choice("LOG_FORMAT", ("json", "console"), default="json")
 LOG_LEVEL = env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), default="INFO")
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # ProblemMiddleware has checked it
 _processors: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
