@@ -162,12 +162,12 @@ def test_a_member_of_staff_acts_with_the_permission_and_a_csrf_token(api_client,
     made = new_tenant(api_client(), template, cluster)
     operator = staff("suspend_tenant", enforce_csrf_checks=True, REMOTE_ADDR=some_ip())
     path = f"/api/v1/tenants/{made['id']}/suspend"
-    answer = operator.post(path)
+    answer = operator.post(path, content_type="application/json")
     problem(answer, 403, "csrf_failed")
     assert AuditEvent.objects.filter(request_id=answer["X-Request-ID"], action="access.denied").exists()
     token = "a" * 32
     operator.cookies["csrftoken"] = token
-    done = operator.post(path, headers={"X-CSRFToken": token})
+    done = operator.post(path, content_type="application/json", headers={"X-CSRFToken": token})
     assert done.status_code == 200, done.content
     event = AuditEvent.objects.get(action="tenant.suspend", tenant_id=made["id"])
     assert (event.actor_label, event.channel) == (operator.user.get_username(), "rest")
