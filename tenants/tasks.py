@@ -17,8 +17,14 @@ def run_operation(operation_id: str) -> int:
 
 @shared_task(name="tenants.dispatch_operations")
 def dispatch_operations() -> int:
-    """Find operations whose message or worker was lost. Beat calls this every few seconds."""
-    return operations.work()
+    """Wake a worker for each operation whose message or worker was lost. Beat calls this every few seconds.
+
+    One message each: an operation that kills its worker must not keep the others waiting.
+    """
+    waiting = operations.due()
+    for operation_id in waiting:
+        run_operation.apply_async(args=[str(operation_id)], retry=False)
+    return len(waiting)
 
 
 @shared_task(name="tenants.forget_old_requests")

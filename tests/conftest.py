@@ -98,7 +98,7 @@ def plan(_database_for_all: None) -> Any:
 
 
 @pytest.fixture(scope="session")
-def template(cluster: Any) -> Any:
+def template(cluster: Any, plan: Any) -> Any:
     """The latest version of a tiny default template (see support/tiny/)."""
     from tests.support.fixtures import tiny_template
 

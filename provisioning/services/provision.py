@@ -126,20 +126,21 @@ def _start_provisioning(
 
 
 def retry_provision(failed: Operation, actor: Actor, source: Source) -> Operation:
-    """Provision a failed tenant again, under a new schema name, in the caller's transaction."""
+    """Provision a failed tenant again, in the caller's transaction: new schema name, newest template version."""
     tenant = failed.tenant
     if tenant is None or tenant.state != State.FAILED:
         raise Conflict("Only a failed tenant can be provisioned again.", code="wrong_state")
-    tenant.schema_name = new_schema_name()
+    version = resolve.template_version(tenant.template)
     changed = Tenant.objects.filter(pk=tenant.pk, state=State.FAILED).update(
-        state=State.PROVISIONING, state_reason="", schema_name=tenant.schema_name, version=tenant.version + 1
+        state=State.PROVISIONING,
+        state_reason="",
+        schema_name=new_schema_name(),
+        template_version=version.number,
+        version=tenant.version + 1,
     )
     if not changed:
         raise Conflict("Somebody else is provisioning this tenant again.", code="state_changed")
     tenant.refresh_from_db()
-    version = TemplateVersion.objects.select_related("template").get(
-        template__name=tenant.template, number=tenant.template_version
-    )
     return _start_provisioning(
         tenant, version, None, secrets.new_password(), actor=actor, source=source, retry_of=failed
     )
