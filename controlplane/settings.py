@@ -54,7 +54,7 @@ TENANT_APPS = ["django.contrib.contenttypes", *env.list("TENANT_APPS", default=[
 INSTALLED_APPS = [*SHARED_APPS, *(app for app in TENANT_APPS if app not in SHARED_APPS)]
 TENANT_MODEL = "tenants.Tenant"
 TENANT_DOMAIN_MODEL = "tenants.Domain"
-TENANT_LIMIT_SET_CALLS = False
+TENANT_LIMIT_SET_CALLS = True  # else django-tenants sets the search_path before every single query
 TENANT_BASE_DOMAIN = env.str("TENANT_BASE_DOMAIN", default="tenants.localhost")
 
 MIDDLEWARE = [
@@ -207,7 +207,11 @@ CELERY_ENABLE_UTC = True
 CELERY_TASK_DEFAULT_QUEUE = env.str("CELERY_QUEUE", default="controlplane")
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
-    "dispatch-operations": {"task": "tenants.dispatch_operations", "schedule": 5.0, "options": {"expires": 5}},
+    "dispatch-operations": {
+        "task": "tenants.dispatch_operations",
+        "schedule": env.float("OPERATION_SWEEP_SECONDS", default=5),
+        "options": {"expires": 5},
+    },
     "worker-heartbeat": {"task": "tenants.worker_heartbeat", "schedule": 5.0, "options": {"expires": 10}},
     "fill-pools": {"task": "provisioning.fill_pools", "schedule": 10.0, "options": {"expires": 10}},
     "retire-logins": {"task": "provisioning.retire_logins", "schedule": 15.0, "options": {"expires": 15}},
