@@ -13,7 +13,8 @@ DEV_STAMP := .venv/.stamp-dev-$(call hash,$(DEV_REQUIREMENTS))
 NEEDED_STAMP := $(if $(wildcard $(DEV_STAMP)),$(DEV_STAMP),$(RUN_STAMP))
 
 BIN := .venv/bin
-EMBEDDED := $(BIN)/python -m controlplane.embedded
+# Should make be killed, what it started ends in good order.
+EMBEDDED := setpriv --pdeathsig TERM $(BIN)/python -m controlplane.embedded
 JOBS ?= 2
 ARGS ?=
 

@@ -34,3 +34,26 @@ def end_marked(home: Path, *, seconds: float) -> int:
             time.sleep(0.1)
         deadline += 2
     return len(found)
+
+
+class Parent:
+    """The make that started us. It keeps a SIGINT sent to it alone (not by Ctrl-C, which reaches us too) to itself
+    and waits for us for ever; what betrays it is that it no longer catches that signal."""
+
+    def __init__(self) -> None:
+        """Looks at who started us."""
+        self._pid = os.getppid()
+        self._is_make = self._read("comm").strip() in ("make", "gmake") and self._catches_interrupt()
+
+    def _read(self, name: str) -> str:
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{self._pid}/{name}").read_text(encoding="utf-8", errors="replace")
+        return ""
+
+    def _catches_interrupt(self) -> bool:
+        _, found, mask = self._read("status").partition("SigCgt:")
+        return bool(found) and bool(int(mask.split()[0], 16) >> (signal.SIGINT - 1) & 1)
+
+    def was_interrupted(self) -> bool:
+        """Whether it is make and has got a SIGINT."""
+        return self._is_make and not self._catches_interrupt()

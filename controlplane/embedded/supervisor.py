@@ -17,7 +17,7 @@ from controlplane.embedded.commands import command, say, static_files, timed
 from controlplane.embedded.errors import EmbeddedServerError
 from controlplane.embedded.execute import Interrupted, Server, started
 from controlplane.embedded.files import LOG_LIMIT, held_lock
-from controlplane.embedded.leftovers import end_marked
+from controlplane.embedded.leftovers import Parent, end_marked
 from controlplane.embedded.place import Place
 from controlplane.embedded.postgres import EmbeddedPostgres, default_bin_dir
 from controlplane.embedded.programs import Crashes, Program, programs, stop_all
@@ -56,6 +56,7 @@ class Supervisor:
         self._crashes: dict[str, Crashes] = {}
         self._began = time.monotonic()
         self._ending = False
+        self._parent = Parent()
 
     def run(self) -> int:
         """Start everything, watch over it until a signal comes, stop everything."""
@@ -140,8 +141,7 @@ class Supervisor:
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through http_proxy
         seen = "no answer"
         while time.monotonic() < deadline:
-            for program in self.programs:
-                program.watch(say)
+            self._look()
             try:
                 with direct.open(url, timeout=5) as answer:
                     if answer.status == 200:
@@ -171,14 +171,20 @@ class Supervisor:
         rotate_at = time.monotonic() + ROTATE_SECONDS
         while True:
             time.sleep(WATCH_SECONDS)
-            for name, server in self.servers.items():
-                if not server.is_running():
-                    self._restart(name, server)
-            for program in self.programs:
-                program.watch(say)
+            self._look()
             if time.monotonic() > rotate_at:
                 rotate_at = time.monotonic() + ROTATE_SECONDS
                 self._rotate_logs()
+
+    def _look(self) -> None:
+        """One look at everything: what died is started again."""
+        if self._parent.was_interrupted():
+            raise Interrupted(signal.SIGINT)
+        for name, server in self.servers.items():
+            if not server.is_running():
+                self._restart(name, server)
+        for program in self.programs:
+            program.watch(say)
 
     def _restart(self, name: str, server: Server) -> None:
         """Start a server that died; programs reconnect by themselves, for it keeps its port."""
