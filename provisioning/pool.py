@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
@@ -62,7 +63,7 @@ def current_versions() -> list[TemplateVersion]:
 def levels() -> list[Level]:
     """The pool of every active cluster and current version, by four queries however many there are."""
     rows = SchemaSlot.objects.filter(state__in=[State.READY, State.BUILDING], tenant=None)
-    counted = {
+    counted: dict[tuple[int, int], Any] = {
         (row["cluster"], row["template_version"]): row
         for row in rows.values("cluster", "template_version").annotate(
             ready=Count("pk", filter=Q(state=State.READY)), building=Count("pk", filter=Q(state=State.BUILDING))

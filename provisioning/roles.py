@@ -54,7 +54,9 @@ def create_roles(connection: Connection[Any], schema: str, *, search_path: Seque
     names = all_roles(schema)
     with connection.transaction():
         there = existing(connection, schema)
-        statements = [sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(n)) for n in names if n not in there]
+        statements: list[sql.Composable] = [
+            sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(n)) for n in names if n not in there
+        ]
         statements += _memberships(connection, schema)
         statements += [_set_search_path(connection, login, search_path) for login in logins(schema)]
         connection.execute(sql.SQL("; ").join(statements))

@@ -25,7 +25,7 @@ def exists(connection: Connection[Any], schema: str) -> bool:
 
 
 def clone(
-    connection: Connection[Any], schema: str, script: str, *, then: sql.Composable | None = None, timeout_ms: int
+    connection: Connection[Any], schema: str, script: str, *, then: sql.Composed | None = None, timeout_ms: int
 ) -> None:
     """Make the schema, replay its rendered clone script and `then`, as its owner, in one transaction.
 

@@ -6,12 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from psycopg import Connection
 
 from provisioning import compiler, roles, schemas, timeseries
 from provisioning.models import SchemaSlot, TemplateVersion

@@ -141,7 +141,7 @@ def wake(operation: Operation) -> None:
     from tenants.tasks import run_operation  # Celery entry points import this module
 
     try:
-        run_operation.apply_async(args=[str(operation.pk)], retry=False)
+        run_operation.apply_async(args=(str(operation.pk),), retry=False)
     except Exception as error:  # the broker may be down; the row is there
         log.warning("operation.wake_failed", extra={"operation": str(operation.pk), "error": type(error).__name__})
 

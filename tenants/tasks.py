@@ -23,7 +23,7 @@ def dispatch_operations() -> int:
     """
     waiting = operations.due()
     for operation_id in waiting:
-        run_operation.apply_async(args=[str(operation_id)], retry=False)
+        run_operation.apply_async(args=(str(operation_id),), retry=False)
     return len(waiting)
 
 

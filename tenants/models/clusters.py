@@ -10,7 +10,7 @@ from tenants import secrets
 from tenants.postgres import Dsn
 
 
-class Cluster(models.Model):
+class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin is untyped
     """A database on a PostgreSQL server that tenants' schemas are made in.
 
     The default one is the control plane's own database, and takes its address and login from the settings.

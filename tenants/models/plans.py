@@ -29,7 +29,7 @@ def _limit(field: str) -> models.Q:
     return models.Q(**{f"{field}__range": LIMITS[field]})
 
 
-class Plan(models.Model):
+class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin is untyped
     """Limits, and the defaults for backups, that tenants of one kind share. Times in ms, sizes in bytes or kB."""
 
     slug = models.SlugField(max_length=40, unique=True)

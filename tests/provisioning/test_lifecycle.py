@@ -158,7 +158,8 @@ def test_patch_reaches_the_live_login_and_checks_the_version(template: Any) -> N
 
 @pytest.mark.parametrize(
     "kwargs",
-    [{"slug": "Bad Slug"}, {"name": ""}, {"plan": "nope"}, {"template": "nope"}, {"cluster": "nope"}, {"labels": {"": ""}},
+    [{"slug": "Bad Slug"}, {"name": ""}, {"plan": "nope"}, {"template": "nope"}, {"cluster": "nope"},
+     {"labels": {"": ""}},
      {"limits": {"connection_limit": 49}}, {"limits": {"connection_limit": 501}}, {"limits": {"nope": 1}},
      {"limits": {"lock_timeout_ms": True}}],
 )  # fmt: skip
