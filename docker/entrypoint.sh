@@ -1,0 +1,74 @@
+#!/bin/sh
+# One image, all programs of the control plane. Settings come from the environment only: docs/configuration.md.
+#   entrypoint.sh web | worker | beat          run until SIGTERM
+#   entrypoint.sh migrate [bootstrap]          do it and end; several may follow each other
+#   entrypoint.sh manage COMMAND …             any other command of manage.py
+set -eu
+cd "$(dirname "$0")/.."
+export DJANGO_SETTINGS_MODULE=controlplane.settings
+
+usage() {
+    echo "usage: entrypoint.sh web | worker | beat | migrate | bootstrap | manage COMMAND …" >&2
+    exit 64
+}
+
+# A wrong setting ends here, named in one line, before many processes each write a traceback.
+check_settings() {
+    python manage.py check >/dev/null
+}
+
+# Processes of one container share their counters through files; those of a former run must not count.
+prepare_metrics() {
+    if [ -n "${PROMETHEUS_MULTIPROC_DIR:-}" ]; then
+        mkdir -p "$PROMETHEUS_MULTIPROC_DIR"
+        rm -f "$PROMETHEUS_MULTIPROC_DIR"/*.db
+    fi
+}
+
+web() {
+    # /dev/shm: on a disk that is busy, the heartbeat files of gunicorn would make it kill healthy workers.
+    exec python -m gunicorn controlplane.wsgi:application --bind "${BIND:-0.0.0.0}:${PORT:-8000}" \
+        --worker-class gthread --workers "${WEB_WORKERS:-2}" --threads "${WEB_THREADS:-8}" \
+        --worker-tmp-dir /dev/shm --no-control-socket --graceful-timeout 20 --timeout 60 --access-logfile -
+}
+
+worker() {
+    exec python -m celery -A controlplane.celery worker --concurrency "${WORKER_CONCURRENCY:-2}" --loglevel INFO \
+        --without-gossip --without-mingle --without-heartbeat
+}
+
+beat() {
+    exec python -m celery -A controlplane.celery beat --loglevel INFO --pidfile ""
+}
+
+migrate() {
+    python manage.py migrate_schemas --shared --noinput --verbosity 1
+}
+
+bootstrap() {
+    python manage.py bootstrap --pool-target "${POOL_TARGET:-10}"
+}
+
+[ $# -gt 0 ] || usage
+case "$1" in
+web | worker | beat)
+    [ $# -eq 1 ] || usage
+    check_settings
+    prepare_metrics
+    "$1"
+    ;;
+migrate | bootstrap)
+    for step in "$@"; do
+        case "$step" in migrate | bootstrap) ;; *) usage ;; esac
+    done
+    check_settings
+    for step in "$@"; do
+        "$step"
+    done
+    ;;
+manage)
+    shift
+    exec python manage.py "$@"
+    ;;
+*) usage ;;
+esac

@@ -1,0 +1,65 @@
+"""`health.py web|worker|beat`: exit code 0 when the program of this container does its work, else 1 and why."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import urllib.request
+from pathlib import Path
+
+BEAT_SILENCE_SECONDS = 600  # it notes its last runs in the registry at least every three minutes
+
+
+def web() -> str:
+    """The web server answers; asked under a name that it accepts."""
+    host = os.environ.get("ALLOWED_HOSTS", "127.0.0.1").split(",")[0].strip().lstrip("*.") or "127.0.0.1"
+    url = f"http://127.0.0.1:{os.environ.get('PORT', '8000')}/healthz"
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(urllib.request.Request(url, headers={"Host": host}), timeout=5) as answer:
+        return "" if answer.status == 200 else f"/healthz answered {answer.status}"
+
+
+def worker() -> str:
+    """The worker of this host answers through the broker."""
+    from controlplane.celery import app
+
+    name = f"celery@{socket.gethostname()}"
+    return "" if app.control.inspect(destination=[name], timeout=5).ping() else f"{name} does not answer"
+
+
+def beat() -> str:
+    """Periodic tasks have been sent of late."""
+    import django
+
+    django.setup()
+    from django.db.models import Max
+    from django.utils import timezone
+    from django_celery_beat.models import PeriodicTask
+
+    last = PeriodicTask.objects.aggregate(last=Max("last_run_at"))["last"]
+    if last is None:
+        return "no periodic task has been sent yet"
+    age = (timezone.now() - last).total_seconds()
+    return "" if age < BEAT_SILENCE_SECONDS else f"no periodic task has been sent for {age:.0f} s"
+
+
+def main(arguments: list[str]) -> int:
+    """Check the program named in `arguments`."""
+    checks = {"web": web, "worker": worker, "beat": beat}
+    if len(arguments) != 1 or arguments[0] not in checks:
+        print("usage: health.py web|worker|beat", file=sys.stderr)
+        return 2
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    try:
+        reason = checks[arguments[0]]()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    if reason:
+        print(reason, file=sys.stderr)
+    return 1 if reason else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

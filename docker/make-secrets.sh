@@ -1,0 +1,56 @@
+#!/bin/sh
+# Makes docker/secrets/ with random secrets for compose.yaml. What exists is kept: run it again at any time.
+#   docker/make-secrets.sh [DIRECTORY]
+# The directory is 0700: on this host nobody but its owner (and root) gets in. The files in it are 0444, since
+# Compose mounts each as it is, and the programs in the containers run under accounts that do not exist here.
+set -eu
+umask 077
+directory="${1:-$(dirname "$0")/secrets}"
+mkdir -p "$directory"
+chmod 0700 "$directory"
+cd "$directory"
+
+random() { # BYTES: in URL-safe base64
+    head -c "$1" /dev/urandom | base64 | tr -d '\n' | tr '+/' '-_'
+}
+
+password() {
+    random 33 # a multiple of three: no padding
+}
+
+keep() { # NAME VALUE: write the file unless there is one
+    if [ ! -s "$1" ]; then
+        printf '%s\n' "$2" >"$1.new"
+        chmod 0444 "$1.new"
+        mv "$1.new" "$1"
+        echo "made $directory/$1"
+    fi
+}
+
+keep postgres_password "$(password)"
+keep controlplane_password "$(password)"
+keep pgbouncer_password "$(password)"
+keep redis_password "$(password)"
+keep secret_key "$(random 48)"
+# 32 bytes in base64: a Fernet key. To rotate put a new one in front, separated by a comma.
+keep field_encryption_keys "$(random 32)"
+# The same passwords in the form each program reads.
+keep database_url "postgres://controlplane:$(cat controlplane_password)@postgres:5432/controlplane"
+keep redis_url "redis://:$(cat redis_password)@redis:6379/0"
+keep redis_auth "requirepass $(cat redis_password)"
+keep pgbouncer_userlist "\"pgbouncer\" \"$(cat pgbouncer_password)\""
+
+if [ ! -e README ]; then
+    cat >README <<'TEXT'
+Secrets of this deployment, made by docker/make-secrets.sh. Never commit or copy them; back up
+field_encryption_keys and secret_key: without them the stored passwords of tenants cannot be read again.
+
+postgres_password       the superuser's, used by nothing but the first start and people
+controlplane_password   of the control plane's login; database_url contains it
+pgbouncer_password      of the pooler's login; pgbouncer_userlist contains it
+redis_password          redis_url and redis_auth contain it
+secret_key              Django's SECRET_KEY
+field_encryption_keys   Fernet keys, the newest first, separated by commas
+TEXT
+    chmod 0444 README
+fi
