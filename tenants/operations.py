@@ -109,6 +109,7 @@ def create(
         actor_id=actor.id[:64],
         actor_label=actor.label[:150],
         channel=source.channel,
+        ip=source.ip,
         request_id=source.request_id[:64],
         created_at=now,
     )
@@ -213,7 +214,7 @@ class Run:
         self.workflow = _workflows[operation.kind]
         self.attempt = operation.attempt
         self.actor = Actor(operation.actor_kind, operation.actor_id, operation.actor_label)
-        self.source = Source(channel=operation.channel, request_id=operation.request_id)
+        self.source = Source(operation.channel, operation.ip, operation.request_id)
         self.error: ControlPlaneError | None = None
         self._done: set[str] | None = None if self.attempt > 1 else set()
 

@@ -50,6 +50,7 @@ class Operation(models.Model):
     actor_id = models.CharField(max_length=64, blank=True)
     actor_label = models.CharField(max_length=150)
     channel = models.CharField(max_length=12)
+    ip = models.GenericIPAddressField(null=True, blank=True)
     request_id = models.CharField(max_length=64, blank=True)
     reason = models.CharField(max_length=500, blank=True)
     attempt = models.PositiveIntegerField(default=0)

@@ -13,6 +13,7 @@ from django.utils import timezone
 from provisioning import credentials, maintenance, services
 from provisioning.models import SchemaSlot
 from tenants import operations
+from tenants.actors import Source
 from tenants.exceptions import Conflict, InvalidInput, NotFound, PreconditionFailed
 from tenants.models import AuditEvent, Domain, Operation, Plan, Tenant, TenantRole
 from tests.provisioning.support import ACTOR, SOURCE, act, can_log_in, leftovers, log_in, provision, warm
@@ -263,18 +264,20 @@ def test_concurrent_claims_get_different_slots_and_none_fails(template: Any, clu
 
 
 def test_each_act_stands_in_the_audit_log_without_secrets(template: Any) -> None:
-    made = provision(template)
-    act(services.suspend_tenant, made.tenant, reason="why")
-    act(services.resume_tenant, made.tenant)
-    rotated = act(services.rotate_credentials, made.tenant)
-    act(services.delete_tenant, made.tenant)
-    act(services.undelete_tenant, made.tenant)
+    who = {"actor": ACTOR, "source": Source("rest", "192.0.2.7", "abc")}
+    made = provision(template, **who)
+    services.suspend_tenant(tenant_id=made.tenant.pk, reason="why", **who)
+    services.resume_tenant(tenant_id=made.tenant.pk, **who)
+    rotated = services.rotate_credentials(tenant_id=made.tenant.pk, **who)
+    services.delete_tenant(tenant_id=made.tenant.pk, **who)
+    services.undelete_tenant(tenant_id=made.tenant.pk, **who)
     events = AuditEvent.objects.filter(tenant_id=made.tenant.pk).order_by("id")
     assert list(events.values_list("action", flat=True)) == [
         "tenant.create", "tenant.provision", "tenant.suspend", "tenant.resume", "credentials.rotate", "tenant.delete",
         "tenant.undelete",
     ]  # fmt: skip
-    assert events[2].reason == "why"
+    assert (events[1].reason, events[2].reason) == ("", "why")
+    assert {(event.channel, event.ip, event.request_id) for event in events} == {("rest", "192.0.2.7", "abc")}
     assert (events[2].before, events[2].after["state"]) == ({"state": "active"}, "suspended")
     text = str(list(events.values()))
     for password in (made.connection.password, rotated.connection.password):
