@@ -143,10 +143,10 @@ def started_again(home: Path, port: int, env: dict[str, str], credentials: dict[
     return ready_after
 
 
-def listener_of(port: int) -> psutil.Process:
-    """The gunicorn master: the eldest of those that listen on `port`."""
-    owners = [link.pid for link in psutil.net_connections("tcp") if link.laddr.port == port and link.status == "LISTEN"]
-    return min((psutil.Process(pid) for pid in owners if pid), key=lambda process: process.create_time())
+def web_of(home: Path) -> psutil.Process:
+    """The gunicorn master: the eldest of its processes."""
+    found = [psutil.Process(pid) for pid in marked(home)]
+    return min((one for one in found if "gunicorn" in one.cmdline()), key=lambda process: process.create_time())
 
 
 def answers(url: str, seconds: float) -> bool:
@@ -168,7 +168,7 @@ def test_what_dies_is_started_again_and_a_killed_supervisor_leaves_nothing(
     home, port = place / "local", ports.pick()
     run = Run(home, port, stranger)
     run.wait_for(r"^ready", 180)
-    listener_of(port).kill()
+    web_of(home).kill()
     run.wait_for(r"^web ended unexpectedly", 10)
     assert answers(f"{run.url}/readyz", 30)
     server = next(process for process in processes_of(home / "redis") if "redis-server" in process.name())
