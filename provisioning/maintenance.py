@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from datetime import timedelta
 
 from django.utils import timezone
 
-from provisioning import services, slots, timeseries
+from provisioning import compiler, services, slots, timeseries
 from provisioning.models import SchemaSlot
 from tenants.actors import BEAT, SYSTEM
 from tenants.exceptions import ControlPlaneError
-from tenants.models import Tenant, TenantRole
+from tenants.models import Cluster, Tenant, TenantRole
 from tenants.postgres import connect
 
 log = logging.getLogger(__name__)
+
+# Longer than any import takes.
+SCRATCH_AGE = timedelta(hours=6)
 
 
 def retire_logins() -> int:
@@ -49,6 +53,18 @@ def purge_due() -> int:
     return count
 
 
+def drop_scratch() -> int:
+    """Drop the scratch databases and roles of imports that were killed. Returns how many."""
+    count = 0
+    for cluster in Cluster.objects.filter(state=Cluster.State.ACTIVE):
+        try:
+            with connect(cluster.dsn(), autocommit=True) as connection:
+                count += len(compiler.drop_stale_scratch(connection, SCRATCH_AGE))
+        except ControlPlaneError as error:
+            log.warning("scratch.drop_failed", extra={"cluster": cluster.name, "error": str(error)})
+    return count
+
+
 def maintain_timeseries() -> int:
     """Make partitions ahead and drop old ones for every schema that declares any, cluster by cluster.
 
@@ -69,6 +85,8 @@ def maintain_timeseries() -> int:
             with connect(cluster.dsn(), autocommit=True) as connection:
                 report = timeseries.maintain(connection, work, timezone.now())
             changed += len(report.created) + len(report.dropped)
+            for schema, why in report.failed.items():
+                log.warning("timeseries.schema_failed", extra={"schema": schema, "error": why})
         except ControlPlaneError as error:
             log.warning("timeseries.failed", extra={"cluster": cluster.name, "error": str(error)})
     return changed

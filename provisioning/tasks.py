@@ -34,6 +34,12 @@ def purge_due() -> int:
     return maintenance.purge_due()
 
 
+@shared_task(name="provisioning.drop_scratch")
+def drop_scratch() -> int:
+    """Drop what imports that were killed left behind."""
+    return maintenance.drop_scratch()
+
+
 @shared_task(name="provisioning.maintain_timeseries")
 def maintain_timeseries() -> int:
     """Make time-series partitions ahead, and drop those past their retention."""

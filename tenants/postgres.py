@@ -31,6 +31,9 @@ CONNECT_TIMEOUT_SECONDS = 5
 POOL_WAIT_SECONDS = 20
 POOL_MAX_IDLE_SECONDS = 120
 
+# Statements are prepared where that is asked for (fingerprints) and never by count: several in one message cannot be.
+ONLY_ON_REQUEST = 2**31
+
 # Mapped by class, most specific first; see PostgreSQL's appendix A.
 _BUSY = (pg.LockNotAvailable, pg.QueryCanceled, pg.TooManyConnections, pg.DeadlockDetected, pg.OutOfMemory)
 _UNAVAILABLE = (pg.AdminShutdown, pg.CannotConnectNow, pg.ConnectionException, pg.CrashShutdown)
@@ -138,8 +141,7 @@ def _pool(dsn: Dsn) -> ConnectionPool[Any]:
                 max_idle=POOL_MAX_IDLE_SECONDS,
                 timeout=POOL_WAIT_SECONDS,
                 check=ConnectionPool.check_connection,
-                # Never prepared: a pooler in transaction mode would not know the statement.
-                kwargs={"autocommit": True, "prepare_threshold": None},
+                kwargs={"autocommit": True, "prepare_threshold": ONLY_ON_REQUEST},
                 open=True,
             )
         return _pools[dsn]
