@@ -1,0 +1,68 @@
+"""What is to be measured, handed from the command to the process that measures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import provisioning
+
+REFERENCE = Path(provisioning.__file__).parent / "reference"
+OPTIONS_FILE, RESULT_FILE, STATE_FILE = "options.json", "result.json", "state.json"
+
+# The rows in the order of the table: name and title.
+ROWS = {
+    "replay": "Raw replay of the clone script, one connection (the limit)",
+    "replay_parallel": "Raw replay of the clone script, 4 connections",
+    "cold": "Cold provisioning, from the call to the active tenant",
+    "warm": "Warm claim in the service",
+    "post": "Warm POST over HTTP, until the tenant's login has answered",
+    "rival_clone": "django-tenants: clone of the same tables",
+    "rival_migrate": "django-tenants: migrate of the same tables",
+    "burst_empty": "{concurrent} concurrent POSTs, empty pool",
+    "burst_warm": "{concurrent} concurrent POSTs, pool of {concurrent}",
+}
+PARALLEL = 4
+
+
+@dataclass(frozen=True)
+class Options:
+    """How often and how many: `rounds` of each row in turns, `concurrent` requests at once; `only` these rows."""
+
+    rounds: int = 15
+    concurrent: int = 100
+    only: tuple[str, ...] = tuple(ROWS)
+    template: str = str(REFERENCE / "trading")
+
+    # A round has one raw replay and one cold start; what is fast is measured more often, what is slow less.
+    @property
+    def warm_each_round(self) -> int:
+        """Warm claims, and warm POSTs, in each round."""
+        return 4
+
+    def has_rival(self, row: str, number: int) -> bool:
+        """Whether round `number` measures this row: django-tenants' clone in every third, migrate in every fifth."""
+        return row in self.only and number % (3 if row == "rival_clone" else 5) == 0
+
+    def title(self, row: str) -> str:
+        """The row's title."""
+        return ROWS[row].format(concurrent=self.concurrent)
+
+    def save(self, directory: Path) -> None:
+        """Leave them in `directory` for the process that measures."""
+        (directory / OPTIONS_FILE).write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path) -> Options:
+        """What `save` left there."""
+        values = json.loads((directory / OPTIONS_FILE).read_text(encoding="utf-8"))
+        return cls(**{**values, "only": tuple(values["only"])})
+
+
+def template_directory(text: str) -> Path | None:
+    """The directory of SQL files that is meant: a reference template's name, or a path. None when there is neither."""
+    for path in (REFERENCE / text, Path(text)):
+        if text and path.is_dir():
+            return path.resolve()
+    return None
