@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -29,6 +30,7 @@ TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 OURS = "SELECT nspname FROM pg_catalog.pg_namespace WHERE starts_with(nspname, %s) ORDER BY nspname"
 DROP_TIMEOUT_MS = 600_000
+APPLIED = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def migrated_schema() -> Iterator[DjangoApps]:
         try:
             connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
             _migrate(name)
+            _forget_when(connection, name)
             yield DjangoApps(name, tuple(settings.TENANT_APPS))
         finally:
             _drop(connection, name)
@@ -92,6 +95,12 @@ def _migrate(schema: str) -> None:
     finally:
         # The connection may have been left looking into the schema that is about to go.
         django_connection.set_schema_to_public()  # type: ignore[attr-defined]
+
+
+def _forget_when(connection: psycopg.Connection[Any], schema: str) -> None:
+    """Note a fixed time for all migrations: the same apps must make the same template whenever they are imported."""
+    table = sql.Identifier(schema, "django_migrations")
+    connection.execute(sql.SQL("UPDATE {} SET applied = %s").format(table), [APPLIED])
 
 
 def _last_migration(chatter: str) -> str | None:

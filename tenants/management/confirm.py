@@ -21,7 +21,7 @@ class DestructiveCommand(ControlPlaneCommand):
         )
         parser.add_argument("--reason", help="why; kept in the audit log (asked for on a terminal)")
 
-    def confirmed(self, slug: str, consequence: str, **options: Any) -> str:
+    def confirmed(self, slug: str, consequence: str, options: dict[str, Any]) -> str:
         """Return the reason once `slug` has been typed again. Raises InvalidInput otherwise."""
         typed = options["confirm"]
         if typed is None:

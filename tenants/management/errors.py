@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -107,10 +109,15 @@ def understand(error: Exception) -> ControlPlaneError:
         )
     kind = "database error" if isinstance(error, DatabaseError) else "error"
     return ControlPlaneError(
-        f"Unexpected {kind}: {type(error).__name__}.",
+        f"Unexpected {kind}: {type(error).__name__}{_where(error)}.",
         code="internal_error",
         hint="Run it again with --traceback to see where.",
     )
+
+
+def _where(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 
 def problem(error: ControlPlaneError) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class OperationCommand(ControlPlaneCommand):
             help=f"how long to wait (default: {DEFAULT_TIMEOUT_SECONDS}); the operation goes on after that",
         )
 
-    def waits(self, **options: Any) -> bool:
+    def waits(self, options: dict[str, Any]) -> bool:
         """Whether to wait, as asked for or by what stdout is."""
         if options["here"]:
             return True

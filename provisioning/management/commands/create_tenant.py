@@ -54,11 +54,11 @@ class Command(OperationCommand):
             **self.caller,
         )
         connection = made.connection
-        if connection is None and (self.waits(**options) or options["show_dsn_only"]):
-            made, connection = self._wait(made, **options)
+        if connection is None and (self.waits(options) or options["show_dsn_only"]):
+            made, connection = self._wait(made, options)
         return show.with_connection(made, connection)
 
-    def _wait(self, made: Provisioned, **options: Any) -> tuple[Provisioned, Connection]:
+    def _wait(self, made: Provisioned, options: dict[str, Any]) -> tuple[Provisioned, Connection]:
         if made.operation is None:  # pragma: no cover - there is one whenever there is no connection
             raise LookupError("operation")
         done = self.finish(made.operation, here=options["here"], timeout=options["timeout"])

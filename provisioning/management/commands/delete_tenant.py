@@ -32,7 +32,7 @@ class Command(DestructiveCommand):
 
     def run(self, **options: Any) -> dict[str, Any]:
         tenant = find_tenant(options["tenant"])
-        reason = self.confirmed(tenant.slug, f"This shuts {tenant.slug} ({tenant.name}) out.", **options)
+        reason = self.confirmed(tenant.slug, f"This shuts {tenant.slug} ({tenant.name}) out.", options)
         done = services.delete_tenant(
             tenant_id=tenant.pk, reason=reason, grace_days=options["grace_days"], **self.caller
         )

@@ -54,10 +54,10 @@ class Command(ControlPlaneCommand):
     def run(self, **options: Any) -> dict[str, Any]:
         imports.check_template_name(options["name"])
         cluster = resolve.cluster(options["cluster"])
-        with self.out.progress(f"compiling {options['name']}"), self._origin(cluster, **options) as origin:
+        with self.out.progress(f"compiling {options['name']}"), self._origin(cluster, options) as origin:
             if options["dry_run"]:
                 compiled = compiler.compile_template(origin, dsn=cluster.dsn(), with_data=not options["no_data"])
-                return self._preview(compiled, **options)
+                return self._preview(compiled, options)
             version, new = imports.import_template(
                 name=options["name"],
                 origin=origin,
@@ -70,7 +70,7 @@ class Command(ControlPlaneCommand):
         return self._kept(version, new)
 
     @contextmanager
-    def _origin(self, cluster: Cluster, **options: Any) -> Iterator[Source]:
+    def _origin(self, cluster: Cluster, options: dict[str, Any]) -> Iterator[Source]:
         if options["django"]:
             if not cluster.is_default:
                 raise InvalidInput(
@@ -86,7 +86,7 @@ class Command(ControlPlaneCommand):
         else:
             yield LiveSchema(options["schema"])
 
-    def _preview(self, compiled: CompiledTemplate, **options: Any) -> dict[str, Any]:
+    def _preview(self, compiled: CompiledTemplate, options: dict[str, Any]) -> dict[str, Any]:
         return {
             "template": options["name"],
             "version": None,

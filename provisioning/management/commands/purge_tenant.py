@@ -36,12 +36,12 @@ class Command(DestructiveCommand, OperationCommand):
 
     def run(self, **options: Any) -> dict[str, Any]:
         tenant = find_tenant(options["tenant"])
-        reason = self.confirmed(tenant.slug, f"This destroys {tenant.slug} ({tenant.name}) for good.", **options)
+        reason = self.confirmed(tenant.slug, f"This destroys {tenant.slug} ({tenant.name}) for good.", options)
         begun = services.purge_tenant(
             tenant_id=tenant.pk, confirm_slug=tenant.slug, reason=reason, force=options["force"], **self.caller
         )
         operation = begun.operation
-        if operation is not None and self.waits(**options):
+        if operation is not None and self.waits(options):
             operation = self.finish(operation, here=options["here"], timeout=options["timeout"])
         return show.outcome(Outcome(services.get_tenant(tenant.pk), operation))
 

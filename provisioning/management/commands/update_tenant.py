@@ -44,7 +44,7 @@ class Command(ControlPlaneCommand):
 
     def run(self, **options: Any) -> dict[str, Any]:
         tenant = find_tenant(options["tenant"])
-        changes = self._changes(tenant, **options)
+        changes = self._changes(tenant, options)
         if not changes:
             raise InvalidInput("Say what to change.", code="usage", hint="update_tenant --help tells more.")
         # Labels and limits were merged with what was read: if that has changed since, nothing may be written.
@@ -52,7 +52,7 @@ class Command(ControlPlaneCommand):
         done = services.update_tenant(tenant_id=tenant.pk, changes=changes, expected_version=expected, **self.caller)
         return show.outcome(done)
 
-    def _changes(self, tenant: Tenant, **options: Any) -> dict[str, Any]:
+    def _changes(self, tenant: Tenant, options: dict[str, Any]) -> dict[str, Any]:
         changes = {name: options[name] for name in ("name", "plan") if options[name] is not None}
         for field, option in (("labels", "label"), ("limits", "limit")):
             if options[option] or options[f"remove_{option}"]:

@@ -44,17 +44,17 @@ class Command(ControlPlaneCommand):
         )
 
     def run(self, **options: Any) -> dict[str, Any]:
-        levels = self._levels(**options)
+        levels = self._levels(options)
         built = 0
         if not options["dry_run"]:
             missing = sum(_missing(level) for level in levels)
             with self.out.progress("warm pool", total=missing) as bar:
                 for level in levels:
                     built = self._fill(level, built, bar, options["timeout"])
-            levels = self._levels(**options)
+            levels = self._levels(options)
         return {"built": built, "dry_run": options["dry_run"], "pools": [_represent(level) for level in levels]}
 
-    def _levels(self, **options: Any) -> list[Level]:
+    def _levels(self, options: dict[str, Any]) -> list[Level]:
         """The pools that are meant, with the targets that are meant."""
         cluster, template, target = options["cluster"], options["template"], options["target"]
         if cluster:

@@ -30,7 +30,7 @@ class Command(OperationCommand):
 
     def run(self, **options: Any) -> dict[str, Any]:
         again = operations.retry(find_operation(options["operation"]), **self.caller)
-        if self.waits(**options):
+        if self.waits(options):
             again = self.finish(again, here=options["here"], timeout=options["timeout"])
         return represent.operation(again, steps=True)
 
