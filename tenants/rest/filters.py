@@ -9,6 +9,8 @@ from django_filters.rest_framework import DjangoFilterBackend
 
 from tenants.exceptions import InvalidInput
 
+MAY_BE_EMPTY = {"reason"}
+
 
 class StrictFilterBackend(DjangoFilterBackend):
     """django-filter; invalid values are a 400 that names them."""
@@ -17,7 +19,7 @@ class StrictFilterBackend(DjangoFilterBackend):
 
 
 def refuse_unknown(query: QueryDict, known: set[str]) -> None:
-    """Raises InvalidInput for the first parameter that is unknown, given twice or not text."""
+    """Raises InvalidInput for the first parameter that is unknown, given twice, empty or not text."""
     for name, values in query.lists():
         if name not in known:
             shown = name[:60] if name.isprintable() else ascii(name[:60])
@@ -27,6 +29,8 @@ def refuse_unknown(query: QueryDict, known: set[str]) -> None:
             )
         if len(values) > 1:
             raise InvalidInput(f"The query parameter '{name}' is given twice.", code="duplicate_parameter", field=name)
+        if not values[0] and name not in MAY_BE_EMPTY:
+            raise InvalidInput(f"The query parameter '{name}' is empty.", field=name, hint="Leave it out.")
         if "\x00" in values[0]:
             raise InvalidInput("NUL bytes are not allowed.", code="nul_byte", field=name)
 

@@ -45,14 +45,16 @@ MEANINGS = {
     411: "The body has no Content-Length.",
     412: "The object has changed since it was read.",
     413: "The body has more than 1 MiB.",
+    414: "The URL is too long.",
     415: "The body must be JSON.",
     422: "The Idempotency-Key was used for another request.",
     429: "Too many requests.",
+    431: "The headers are too large.",
     500: "An error of ours.",
     502: "The PostgreSQL cluster refused.",
     503: "The PostgreSQL cluster or the registry does not answer.",
 }
-ALWAYS = (400, 401, 403, 404, 405, 406, 429, 500, 503)
+ALWAYS = (400, 401, 403, 404, 405, 406, 414, 429, 431, 500, 503)
 WRITING = (409, 411, 413, 415, 502)
 RETRY_AFTER = {"description": "Seconds until it makes sense to try again.", "schema": {"type": "integer"}}
 CHALLENGE = {"description": "How to authenticate.", "schema": {"type": "string"}}
@@ -64,9 +66,10 @@ def _header(name: str, description: str, **schema: Any) -> dict[str, Any]:
 
 
 REQUEST_ID = _header(
-    "X-Request-ID", "Your id for this request; it comes back and stands in logs and audit events.",
-    pattern="^[A-Za-z0-9._-]{8,64}$",
-)  # fmt: skip
+    "X-Request-ID",
+    "Your id for this request, 8 to 64 of `A-Z a-z 0-9 . _ -` (anything else is replaced); it comes back and stands in "
+    "logs and audit events.",
+)
 IDEMPOTENCY_KEY = _header(
     "Idempotency-Key",
     "Sent again with the same body, the same answer comes back (with `Idempotency-Replayed: true`) for 24 hours "

@@ -71,8 +71,11 @@ class ApiView(GenericAPIView[Any]):
         self.check_permissions(request)
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
             raise ControlPlaneError("Send the body with a Content-Length.", code="length_required", status=411)
-        refuse_unknown(request.query_params, known_parameters(self) if request.method in ("GET", "HEAD") else
-                       set(self.query_parameters))  # fmt: skip
+        if hasattr(self, str(request.method).lower()):  # for other methods there is the 405
+            refuse_unknown(request.query_params, self._known_parameters(request))
+
+    def _known_parameters(self, request: Request) -> set[str]:
+        return known_parameters(self) if request.method in ("GET", "HEAD") else set(self.query_parameters)
 
     def handle_exception(self, exc: Exception) -> Response:
         """The problem for `exc`; refusals are written into the audit log first."""

@@ -162,6 +162,8 @@ def test_names_that_look_dangerous_are_just_names(client, template, cluster, nam
         ("tenants?label=novalue", "label"),
         ("tenants?label=:x", "label"),
         ("tenants?q=%00", "q"),
+        ("tenants?q=", "q"),
+        ("audit-events?until=", "until"),
         ("tenants?q=" + "x" * 121, "q"),
         ("tenants?created_after=yesterday", "created_after"),
         ("tenants?created_before=2020-13-01T00:00:00Z", "created_before"),
