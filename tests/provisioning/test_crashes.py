@@ -77,7 +77,7 @@ def died(operation: Operation) -> bool:
 def test_provisioning_survives_a_kill_at_every_point(
     template: Any, cluster: Any, mortal_worker: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "wake", lambda _: None)  # the point must be agreed before anybody begins
+    monkeypatch.setattr(operations.queue, "wake", lambda _: None)  # the point must be agreed before anybody begins
     started = {}
     for point in points(PROVISION):
         operation = begin_cold(template)
@@ -97,7 +97,7 @@ def test_provisioning_survives_a_kill_at_every_point(
 def test_purge_survives_a_kill_at_every_point(
     template: Any, cluster: Any, mortal_worker: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "wake", lambda _: None)
+    monkeypatch.setattr(operations.queue, "wake", lambda _: None)
     started = {}
     for point in points(PURGE):
         tenant = act(services.delete_tenant, provision(template).tenant).tenant
@@ -116,7 +116,7 @@ def test_purge_survives_a_kill_at_every_point(
 def test_a_failed_provisioning_is_undone_even_when_its_undoer_dies(
     template: Any, cluster: Any, mortal_worker: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "wake", lambda _: None)
+    monkeypatch.setattr(operations.queue, "wake", lambda _: None)
     broken = TemplateVersion.objects.create(
         template=template.template,
         number=1_000_000,

@@ -1,0 +1,210 @@
+"""Getting operations to those who carry them out, and stopping or repeating them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from tenants import audit
+from tenants.actors import Actor, Source
+from tenants.exceptions import Cancelled, Conflict
+from tenants.models import Cluster, Operation, Tenant
+from tenants.models.operations import OPEN_STATES
+from tenants.operations.heartbeat import lease, worker_name
+from tenants.operations.run import Run
+from tenants.operations.workflow import WORKFLOWS
+
+log = logging.getLogger(__name__)
+State = Operation.State
+
+
+def create(
+    kind: str,
+    *,
+    actor: Actor,
+    source: Source,
+    tenant: Tenant | None = None,
+    cluster: Cluster | None = None,
+    params: dict[str, Any] | None = None,
+    reason: str = "",
+    exclusive: bool = True,
+    inline: bool = False,
+    retry_of: Operation | None = None,
+) -> Operation:
+    """Add an operation inside the caller's transaction.
+
+    `inline` ones belong to this process from the start (call `execute` after the commit); others are left for the
+    workers, which are woken when the transaction commits. Raises Conflict, naming the first, when the tenant already
+    has an open exclusive operation.
+    """
+    now = timezone.now()
+    operation = Operation(
+        kind=kind,
+        tenant=tenant,
+        cluster=cluster or (tenant.cluster if tenant else None),
+        params=params or {},
+        reason=reason[:500],
+        exclusive=exclusive,
+        retry_of=retry_of,
+        actor_kind=actor.kind,
+        actor_id=actor.id[:64],
+        actor_label=actor.label[:150],
+        channel=source.channel,
+        ip=source.ip,
+        request_id=source.request_id[:64],
+        created_at=now,
+    )
+    if inline:
+        operation.state, operation.attempt, operation.worker = State.RUNNING, 1, worker_name()
+        operation.started_at = operation.heartbeat_at = now
+        operation.lease_expires_at = now + lease()
+    try:
+        with transaction.atomic():
+            operation.save(force_insert=True)
+    except IntegrityError as error:
+        raise _busy(tenant) from error
+    if not inline:
+        transaction.on_commit(lambda: wake(operation))
+    return operation
+
+
+def _busy(tenant: Tenant | None) -> Conflict:
+    first = Operation.objects.filter(tenant=tenant, exclusive=True, state__in=OPEN_STATES).first()
+    return Conflict(
+        "Another operation on this tenant is still open.",
+        code="operation_in_progress",
+        hint="Wait for it, or cancel it.",
+        operation=str(first.pk) if first else None,
+    )
+
+
+def wake(operation: Operation) -> None:
+    """Send the workers a message. Losing it only costs time: beat looks for pending operations too."""
+    from tenants.tasks import run_operation  # Celery entry points import this module
+
+    try:
+        run_operation.apply_async(args=(str(operation.pk),), retry=False)
+    except Exception as error:  # the broker may be down; the row is there
+        log.warning("operation.wake_failed", extra={"operation": str(operation.pk), "error": type(error).__name__})
+
+
+def claim(operation_id: Any) -> Run | None:
+    """Take a pending or abandoned operation, or None when it is somebody else's, done, or its cluster is full."""
+    now = timezone.now()
+    with transaction.atomic():
+        operation = (
+            Operation.objects.select_for_update(of=("self",), skip_locked=True)
+            .filter(pk=operation_id)
+            .filter(Q(state=State.PENDING) | Q(state__in=[State.RUNNING, State.CANCELLING], lease_expires_at__lt=now))
+            .first()
+        )
+        if operation is None or operation.kind not in WORKFLOWS or _cluster_is_full(operation):
+            return None
+        operation.attempt += 1
+        operation.worker = worker_name()
+        operation.started_at = operation.started_at or now
+        operation.heartbeat_at, operation.lease_expires_at = now, now + lease()
+        if operation.state == State.PENDING:
+            operation.state = State.RUNNING
+        operation.save(update_fields=["attempt", "worker", "started_at", "heartbeat_at", "lease_expires_at", "state"])
+    return Run(operation)
+
+
+def _cluster_is_full(operation: Operation) -> bool:
+    """Whether as much heavy work as the cluster bears is running. Locks the cluster's row, so that two workers
+    cannot both find the last place free."""
+    if not WORKFLOWS[operation.kind].heavy or operation.cluster_id is None:
+        return False
+    cluster = Cluster.objects.select_for_update().get(pk=operation.cluster_id)
+    heavy = [kind for kind, workflow in WORKFLOWS.items() if workflow.heavy]
+    running = Operation.objects.filter(
+        cluster=cluster,
+        kind__in=heavy,
+        state__in=[State.RUNNING, State.CANCELLING],
+        lease_expires_at__gte=timezone.now(),
+    ).exclude(pk=operation.pk)
+    return running.count() >= cluster.max_parallel
+
+
+def due() -> list[Any]:
+    """Ids of operations that wait for a worker: pending, or abandoned by theirs; oldest first."""
+    return list(
+        Operation.objects.filter(
+            Q(state=State.PENDING) | Q(state__in=[State.RUNNING, State.CANCELLING], lease_expires_at__lt=timezone.now())
+        )
+        .order_by("created_at")
+        .values_list("pk", flat=True)[:16]
+    )
+
+
+def cancellable(operation: Operation) -> bool:
+    """Whether `cancel` would do something about it, as far as can be told now."""
+    workflow = WORKFLOWS.get(operation.kind)
+    if operation.state == State.RUNNING:
+        return workflow is not None and workflow.cancellable and not operation.unwinding
+    return operation.state == State.PENDING
+
+
+def retryable(operation: Operation) -> bool:
+    """Whether `retry` would start it again, as far as can be told now."""
+    workflow = WORKFLOWS.get(operation.kind)
+    return operation.state in (State.FAILED, State.CANCELLED) and workflow is not None and workflow.retry is not None
+
+
+def cancel(operation: Operation, *, actor: Actor, source: Source, reason: str = "") -> Operation:
+    """Ask for an operation to be cancelled: one that waits is undone here and now, a running one at its next step.
+
+    Raises Conflict when it is already over.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        waiting = Operation.objects.filter(pk=operation.pk, state=State.PENDING).update(
+            state=State.CANCELLING,
+            attempt=F("attempt") + 1,
+            worker=worker_name(),
+            started_at=now,
+            heartbeat_at=now,
+            lease_expires_at=now + lease(),
+            unwinding={"code": Cancelled.code, "message": str(Cancelled())},
+        )
+        running = WORKFLOWS[operation.kind].cancellable and Operation.objects.filter(
+            pk=operation.pk, state=State.RUNNING, unwinding=None
+        ).update(state=State.CANCELLING)
+        if not (waiting or running):
+            raise Conflict("This operation can no longer be cancelled.", code="operation_not_cancellable")
+        audit.record(
+            "operation.cancel", actor=actor, source=source, tenant=operation.tenant, target=operation, reason=reason
+        )
+    operation.refresh_from_db()
+    if waiting:
+        Run(operation).perform()
+        operation.refresh_from_db()
+    return operation
+
+
+def retry(operation: Operation, *, actor: Actor, source: Source) -> Operation:
+    """Start the same work again as a new operation. Raises Conflict unless the old one failed or was cancelled."""
+    if operation.state not in (State.FAILED, State.CANCELLED):
+        raise Conflict("Only a failed or cancelled operation can be tried again.", code="operation_not_retryable")
+    workflow = WORKFLOWS.get(operation.kind)
+    if workflow is None or workflow.retry is None:
+        raise Conflict(f"Operations of kind {operation.kind} cannot be tried again.", code="operation_not_retryable")
+    with transaction.atomic():
+        again = workflow.retry(operation, actor, source)
+        audit.record("operation.retry", actor=actor, source=source, tenant=operation.tenant, target=operation)
+    return again
+
+
+def work(first: Any = None) -> int:
+    """Carry out `first` and then whatever else is due, until nothing is left to claim. Returns how many."""
+    count = 0
+    candidates = [first] if first is not None else due()
+    while (run := next(filter(None, map(claim, candidates)), None)) is not None:
+        run.perform()
+        count += 1
+        candidates = due()
+    return count

@@ -1,0 +1,210 @@
+"""One attempt at an operation: its steps, its end, and its undoing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from tenants import audit
+from tenants.actors import Actor, Source
+from tenants.exceptions import Cancelled, ClusterBusy, ClusterUnavailable, ControlPlaneError, LeaseLost
+from tenants.models import AuditEvent, Operation, OperationStep, Tenant
+from tenants.operations.heartbeat import beating
+from tenants.operations.workflow import WORKFLOWS
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 5
+State = Operation.State
+
+
+def execute(operation: Operation) -> Operation:
+    """Carry out an operation created `inline`, here and now. Raises what made it fail."""
+    run = Run(operation)
+    run.perform()
+    if run.error is not None:
+        run.error.extra["operation"] = str(operation.pk)
+        raise run.error
+    return operation
+
+
+class Run:
+    """One attempt at an operation, by the process that holds its lease."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self.workflow = WORKFLOWS[operation.kind]
+        self.attempt = operation.attempt
+        self.actor = Actor(operation.actor_kind, operation.actor_id, operation.actor_label)
+        self.source = Source(operation.channel, operation.ip, operation.request_id)
+        self.error: ControlPlaneError | None = None
+        self._done: set[str] | None = None if self.attempt > 1 else set()
+
+    @property
+    def tenant(self) -> Tenant:
+        """The tenant it is about. Raises ControlPlaneError when it is about none."""
+        if self.operation.tenant is None:
+            raise ControlPlaneError("This operation has no tenant.")
+        return self.operation.tenant
+
+    def _mine(self) -> Any:
+        return Operation.objects.filter(
+            pk=self.operation.pk, attempt=self.attempt, state__in=[State.RUNNING, State.CANCELLING]
+        )
+
+    def perform(self) -> None:
+        """Work until it has succeeded, failed, been cancelled, or been taken over by somebody else."""
+        with beating(self.operation):
+            try:
+                if self.operation.unwinding:
+                    self._unwind()
+                else:
+                    self.workflow.execute(self)
+            except LeaseLost as error:
+                self.error = error
+                log.warning("operation.lease_lost", extra={"operation": str(self.operation.pk)})
+            except Cancelled as error:
+                self._begin_unwinding(error)
+            except (ClusterUnavailable, ClusterBusy) as error:
+                self._later(error)
+            except ControlPlaneError as error:
+                self._begin_unwinding(error)
+            except Exception as error:
+                log.exception("operation.crashed", extra={"operation": str(self.operation.pk)})
+                self._begin_unwinding(ControlPlaneError(f"Unexpected {type(error).__name__}.", code="internal_error"))
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[bool]:
+        """One idempotent step: yields False when it is already done, and records start, end and error.
+
+        Raises LeaseLost or Cancelled before it begins.
+        """
+        if name in self._finished_steps():
+            yield False
+            return
+        self._begin_step(name)
+        try:
+            yield True
+        except Exception as error:
+            text = str(error) if isinstance(error, ControlPlaneError) else type(error).__name__
+            self._end_step(name, OperationStep.State.FAILED, text)
+            raise
+        self._end_step(name, OperationStep.State.SUCCEEDED)
+
+    def alive(self) -> None:
+        """For long steps: raises LeaseLost when somebody else has taken the operation over."""
+        if not self._mine().exists():
+            raise LeaseLost()
+
+    def _finished_steps(self) -> set[str]:
+        if self._done is None:
+            done = self.operation.steps.filter(state=OperationStep.State.SUCCEEDED).values_list("name", flat=True)
+            self._done = set(done)
+        return self._done
+
+    def _begin_step(self, name: str) -> None:
+        progress = min(99, 100 * len(self._finished_steps()) // max(self.workflow.steps, 1))
+        owned = self._mine() if self.operation.unwinding else self._mine().filter(state=State.RUNNING)
+        with transaction.atomic():
+            if not owned.update(progress=progress):
+                raise self._interrupted()
+            OperationStep.objects.bulk_create(
+                [OperationStep(operation=self.operation, name=name, attempt=self.attempt)],
+                update_conflicts=True,
+                unique_fields=["operation", "name"],
+                update_fields=["state", "attempt", "started_at", "ended_at", "error"],
+            )
+
+    def _interrupted(self) -> ControlPlaneError:
+        if not self.operation.unwinding and self._mine().filter(state=State.CANCELLING).exists():
+            return Cancelled()
+        return LeaseLost()
+
+    def _end_step(self, name: str, state: str, error: str = "") -> None:
+        OperationStep.objects.filter(operation=self.operation, name=name, attempt=self.attempt).update(
+            state=state, ended_at=timezone.now(), error=error[:1000]
+        )
+        if state == OperationStep.State.SUCCEEDED:
+            self._finished_steps().add(name)
+
+    @contextmanager
+    def finish(self, **result: Any) -> Iterator[None]:
+        """The last transaction of the work: what the block changes commits together with `succeeded`.
+
+        Raises LeaseLost or Cancelled when this attempt no longer owns the operation.
+        """
+        done = {
+            "state": State.SUCCEEDED,
+            "progress": 100,
+            "finished_at": timezone.now(),
+            "lease_expires_at": None,
+            "result": result,
+            "error": None,
+        }
+        with transaction.atomic():
+            if not self._mine().filter(state=State.RUNNING).update(**done):
+                raise self._interrupted()
+            yield
+        for field, value in done.items():
+            setattr(self.operation, field, value)
+
+    @contextmanager
+    def end(self) -> Iterator[None]:
+        """The last transaction of the undoing: commits together with `failed` or `cancelled`."""
+        error = self.operation.unwinding or {}
+        state = State.CANCELLED if error.get("code") == Cancelled.code else State.FAILED
+        with transaction.atomic():
+            if not self._mine().update(
+                state=state, finished_at=timezone.now(), lease_expires_at=None, error=error or None
+            ):
+                raise LeaseLost()
+            audit.record(
+                f"operation.{state}",
+                actor=self.actor,
+                source=self.source,
+                tenant=self.operation.tenant,
+                target=self.operation,
+                outcome=AuditEvent.Outcome.FAILURE,
+                after={"kind": self.operation.kind, "error": error},
+            )
+            yield
+
+    def _begin_unwinding(self, error: ControlPlaneError) -> None:
+        self.error = error
+        self.operation.unwinding = {"code": error.code, "message": str(error)}
+        if not self._mine().update(unwinding=self.operation.unwinding):
+            return
+        try:
+            self._unwind()
+        except LeaseLost:
+            return
+        except Exception as failure:
+            log.exception("operation.undo_failed", extra={"operation": str(self.operation.pk)})
+            self._later(
+                failure if isinstance(failure, ControlPlaneError) else ControlPlaneError(type(failure).__name__)
+            )
+
+    def _unwind(self) -> None:
+        if self.workflow.undo is None:
+            with self.end():
+                pass
+        else:
+            self.workflow.undo(self)
+
+    def _later(self, error: ControlPlaneError) -> None:
+        """Leave it to the next attempt, after a pause that doubles; give up after MAX_ATTEMPTS."""
+        self.error = error
+        if self.attempt >= MAX_ATTEMPTS and not self.operation.unwinding:
+            self._begin_unwinding(error)
+            return
+        pause = timedelta(seconds=min(settings.OPERATION_RETRY_SECONDS * 2**self.attempt, 600))
+        self._mine().update(
+            lease_expires_at=timezone.now() + pause, worker="", error={"code": error.code, "message": str(error)}
+        )
