@@ -17,6 +17,7 @@ from typing import IO
 from controlplane.embedded.errors import EmbeddedServerError
 from controlplane.embedded.keys import is_given, new_keys
 from controlplane.embedded.postgres import EmbeddedPostgres, default_bin_dir
+from controlplane.embedded.process import adopt_orphans, collect_orphans
 from controlplane.embedded.redis import EmbeddedRedis
 
 POSTGRES15_BIN = Path("/usr/lib/postgresql/15/bin")
@@ -195,6 +196,7 @@ def execute(
     Servers named by DATABASE_URL, REDIS_URL or POSTGRES15_URL are used instead of starting our own.
     """
     forwarder = Forwarder()
+    adopt_orphans()
     try:
         with throwaway_directory() as home:
             servers = _wanted(home, durable=durable, postgres15=postgres15)
@@ -204,4 +206,5 @@ def execute(
     except Interrupted as interruption:
         return 128 + interruption.number
     finally:
+        collect_orphans(())
         forwarder.restore()

@@ -1,5 +1,6 @@
 """A PostgreSQL of our own: SCRAM only, loopback and socket only, run by an unprivileged account."""
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -29,7 +30,7 @@ from controlplane.embedded.process import (
 
 PROJECT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0  # crash recovery of a small server included
-STOP_SIGNALS = ((signal.SIGINT, 6.0), (signal.SIGQUIT, 1.5))  # fast, then immediate shutdown (seconds)
+PATIENCE = 10.0  # seconds for a fast shutdown, before an immediate one
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "400",
@@ -43,6 +44,7 @@ SETTINGS: Mapping[str, str] = {
     "log_line_prefix": "%m [%p] %q%u@%d %a ",
     "lc_messages": "C.UTF-8",
     "max_wal_size": "2GB",
+    "recovery_init_sync_method": "syncfs",  # after a crash: tenants have thousands of files
     "unix_socket_permissions": "0700",
 }
 # What a server may lose that is thrown away anyhow.
@@ -198,7 +200,7 @@ class EmbeddedPostgres:
         except ValueError:
             pid = 0  # torn write
         if pid > 0 and works_in(pid, self.data):
-            end_orphan(pid, STOP_SIGNALS)
+            end_orphan(pid, ((signal.SIGINT, PATIENCE), (signal.SIGQUIT, 5.0)))
         # A pid that now belongs to somebody else would make PostgreSQL refuse to start.
         pid_file.unlink(missing_ok=True)
 
@@ -290,6 +292,7 @@ class EmbeddedPostgres:
     def wait_ready(self, *, attempts: int = 3) -> None:
         """Wait until the server answers a real login; if its port was taken meanwhile, try another."""
         deadline = time.monotonic() + START_SECONDS
+        pause = 0.03
         while True:
             if not self.is_running():
                 if attempts > 1 and "Address already in use" in self._new_log():
@@ -307,7 +310,8 @@ class EmbeddedPostgres:
                     reason = str(error).strip().splitlines()[0]
                     message = f"PostgreSQL took no connection within {START_SECONDS:.0f} s: {reason}."
                     raise EmbeddedServerError(f"{message} Log: {self.log}.") from error
-                time.sleep(0.03)
+                time.sleep(pause)
+                pause = min(0.3, pause * 1.2)  # each refused try is two lines in the log
             else:
                 return None
 
@@ -346,10 +350,20 @@ class EmbeddedPostgres:
             message = f"PostgreSQL in {self.home} could not be prepared: {reason}. Log: {self.log}."
             raise EmbeddedServerError(message) from error
 
-    def stop(self) -> None:
-        """Fast shutdown, escalating after 6 s; returns when the server is gone."""
+    def checkpoint(self) -> None:
+        """Write out now what a shutdown would have to wait for; when that fails, the shutdown just takes longer."""
+        with contextlib.suppress(psycopg.Error):
+            connection = self._connect("postgres")
+            with contextlib.closing(connection):
+                connection.execute("CHECKPOINT")
+
+    def stop(self, *, patience: float = PATIENCE) -> None:
+        """Fast shutdown, after `patience` seconds an immediate one; returns when the server is gone.
+
+        The immediate one loses nothing, but the next start has to recover.
+        """
         if self._process is not None:
-            self._process.stop(STOP_SIGNALS)
+            self._process.stop(((signal.SIGINT, patience), (signal.SIGQUIT, 1.5)))
             self._process = None
         self._release()
 

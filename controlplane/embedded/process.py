@@ -1,18 +1,20 @@
 """One server process: started in its own session, stopped by escalating signals, found again after a crash."""
 
 import contextlib
+import ctypes
 import os
 import re
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from controlplane.embedded.account import Account
 from controlplane.embedded.errors import EmbeddedServerError
 from controlplane.embedded.files import open_log
 
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 
 
@@ -78,6 +80,23 @@ def end_orphan(pid: int, signals: Sequence[tuple[signal.Signals, float]]) -> Non
         if wait_gone(pid, seconds):
             return
     raise EmbeddedServerError(f"The left-over server process {pid} does not end; end it by hand.")
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends, so that none of them stays as a zombie.
+
+    In a container nobody else may collect them.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def collect_orphans(known: Collection[int]) -> None:
+    """Collect ended children that are not among the `known` process ids (those are waited for elsewhere)."""
+    with contextlib.suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid in known:
+                return
+            os.waitpid(ended.si_pid, 0)
 
 
 class ServerProcess:

@@ -57,6 +57,11 @@ class Program:
             self._argv, account=ourselves, log=self.log, death_signal="TERM", env=self._env, cwd=PROJECT
         )
 
+    @property
+    def pid(self) -> int | None:
+        """Its process id, if it was started."""
+        return self._process.pid if self._process else None
+
     def watch(self, say: Callable[[str], None]) -> None:
         """If it has died, say so and start it again when its time has come."""
         if self._start_at is not None:

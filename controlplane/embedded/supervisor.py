@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +21,7 @@ from controlplane.embedded.files import LOG_LIMIT, held_lock
 from controlplane.embedded.leftovers import Parent, end_marked
 from controlplane.embedded.place import Place
 from controlplane.embedded.postgres import EmbeddedPostgres, default_bin_dir
+from controlplane.embedded.process import adopt_orphans, collect_orphans
 from controlplane.embedded.programs import Crashes, Program, programs, stop_all
 from controlplane.embedded.redis import EmbeddedRedis
 
@@ -27,6 +29,9 @@ DEFAULT_PORT = 8000
 READY_SECONDS = 60.0
 WATCH_SECONDS = 0.2
 ROTATE_SECONDS = 60.0
+END_SECONDS = 12.0  # until PostgreSQL has to stop at once; with that, all is over within 15
+# Stopping waits for what was written since the last checkpoint, so let that never be much.
+POSTGRES_SETTINGS = {"checkpoint_timeout": "1min"}
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -61,12 +66,14 @@ class Supervisor:
     def run(self) -> int:
         """Start everything, watch over it until a signal comes, stop everything."""
         before = {number: signal.signal(number, self._on_signal) for number in ENDING}
+        adopt_orphans()
         try:
             with held_lock(self.place.directory / "lock", f"make run in {self.place.directory}"):
                 self._run_locked()
         except Interrupted:
             say("stopped")
         finally:
+            collect_orphans(())
             for number, handler in before.items():
                 signal.signal(number, handler)
         return 0
@@ -99,7 +106,7 @@ class Supervisor:
         servers: dict[str, Server] = {}
         directory = self.place.directory
         if not (os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_URL_FILE")):
-            servers["postgres"] = EmbeddedPostgres(directory / "postgres", say=say)
+            servers["postgres"] = EmbeddedPostgres(directory / "postgres", settings=POSTGRES_SETTINGS, say=say)
         if not (os.environ.get("REDIS_URL") or os.environ.get("REDIS_URL_FILE")):
             servers["redis"] = EmbeddedRedis(directory / "redis", say=say)
         self._crashes = {name: Crashes(name, server.log) for name, server in servers.items()}
@@ -116,14 +123,24 @@ class Supervisor:
         log = self.place.log
         with static_files(env, log("collectstatic")) as files:  # beside the other steps
             credentials = self._bootstrap(env)
+            checkpoint = self._checkpoint()  # a first bootstrap writes thousands of files
             files.finish()
         with timed("web, worker, beat"):
             self.programs = programs(env, port=self.port, log=log)
             for program in self.programs:
                 program.start()
             self._wait_ready()
+        checkpoint.join()
         self._announce(env["PUBLIC_URL"], credentials)
         self._watch()
+
+    def _checkpoint(self) -> threading.Thread:
+        """Let PostgreSQL write out what it has, beside other things: it then stops, and starts again, at once."""
+        server = self.servers.get("postgres")
+        work = server.checkpoint if isinstance(server, EmbeddedPostgres) and server.is_running() else lambda: None
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        return thread
 
     def _bootstrap(self, env: Mapping[str, str]) -> dict[str, str]:
         """Everything the registry needs at least once; returns, and keeps, the credentials made by it."""
@@ -185,6 +202,8 @@ class Supervisor:
                 self._restart(name, server)
         for program in self.programs:
             program.watch(say)
+        known = [one.pid for one in (*self.servers.values(), *self.programs) if one.pid is not None]
+        collect_orphans(known)
 
     def _restart(self, name: str, server: Server) -> None:
         """Start a server that died; programs reconnect by themselves, for it keeps its port."""
@@ -212,8 +231,13 @@ class Supervisor:
                 os.truncate(log, 0)
 
     def _end(self) -> None:
-        """Stop the programs side by side, at most 7 s; the servers follow."""
+        """Stop the programs side by side, then the servers with the time that is left of 15 s."""
         self._ending = True
+        deadline = time.monotonic() + END_SECONDS
         say("stopping …")
+        self._checkpoint()
         stop_all(self.programs)
         end_marked(self.place.directory, seconds=0)
+        server = self.servers.get("postgres")
+        if isinstance(server, EmbeddedPostgres):
+            server.stop(patience=max(3.0, deadline - time.monotonic()))
