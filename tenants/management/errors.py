@@ -25,7 +25,7 @@ MAX_LINE = 160
 
 
 class ExitCode(IntEnum):
-    """What a script can tell from a command's end. The comments are its `--help`."""
+    """What a script can tell from a command's end; `EXIT_CODES` says it to people."""
 
     OK = 0
     UNEXPECTED = 1
@@ -48,6 +48,7 @@ exit codes:
   5  a cluster cannot be reached, is busy, or cannot be used
   6  the template was refused
   7  not finished in time; the operation goes on
+  130  interrupted (Ctrl-C); an operation that a worker has goes on
 """
 
 _BY_STATUS = {

@@ -68,7 +68,8 @@ class Output:
         content = [list(row) for row in rows]
         for index, name in enumerate(columns):
             numeric = bool(content) and all(isinstance(row[index], int | float | None) for row in content)
-            table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+            # An id is there to be copied, and must stay in one piece.
+            table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=name == "id")
         for row in content:
             texts = [cell(value) for value in row]
             table.add_row(*(Text(text, style=STYLES.get(text, "")) for text in texts))

@@ -26,7 +26,7 @@ def test_warm_pool_fills_what_is_missing_and_no_more(other_template: Any, cluste
     done = call("warm_pool", *where, "--target", "2")
     assert (level(done), done["built"], ready(other_template)) == ((2, 2, 0), 2, 2)
     assert call("warm_pool", *where, "--target", "2")["built"] == 0
-    assert "1 slots built" in text("warm_pool", *where, "--target", "3")
+    assert "Slots built: 1." in text("warm_pool", *where, "--target", "3")
     made = call("create_tenant", fresh_slug(), "--template", other_template.template.name)
     assert (made["state"], made["operation"]["result"]["warm"]) == ("active", True)
     assert ready(other_template) == 2

@@ -98,7 +98,7 @@ class Command(ControlPlaneCommand):
             [list(row.values()) for row in document["pools"]],
         )
         if not document["dry_run"]:
-            out.line(f"{document['built']} slots built.")
+            out.line(f"Slots built: {document['built']}.")
 
 
 def _now(level: Level) -> Level:
