@@ -212,25 +212,31 @@ def _present(
     return {(schema, table): names for schema, table, names in rows.fetchall()}
 
 
-def _plan(
+def _missing(
     schema: str, specs: Sequence[TimeSeries], present: Mapping[tuple[str, str], list[str]], now: datetime
-) -> tuple[list[sql.Composable], list[str], list[str]]:
-    """The statements a schema needs, and the names they make and drop. Missing tables are left to drift checks."""
-    statements: list[sql.Composable] = []
-    created: list[str] = []
-    dropped: list[str] = []
-    for spec in specs:
-        names = present.get((schema, spec.table))
-        if names is None:
-            continue
-        for partition in wanted(spec, now):
-            if partition.name not in names:
-                statements.append(partition_ddl(schema, spec, partition))
-                created.append(f"{schema}.{partition.name}")
-        for name in _expired(spec, names, now):
-            statements.append(sql.SQL("DROP TABLE IF EXISTS {};\n").format(sql.Identifier(schema, name)))
-            dropped.append(f"{schema}.{name}")
-    return statements, created, dropped
+) -> list[tuple[str, sql.Composable]]:
+    """The partitions to make: name and statements. Tables that are gone are left to drift checks."""
+    return [
+        (partition.name, partition_ddl(schema, spec, partition))
+        for spec in specs
+        if (schema, spec.table) in present
+        for partition in wanted(spec, now)
+        if partition.name not in present[schema, spec.table]
+    ]
+
+
+def _outdated(
+    schema: str, specs: Sequence[TimeSeries], present: Mapping[tuple[str, str], list[str]], now: datetime
+) -> list[tuple[str, sql.Composable]]:
+    """The partitions to drop: name and statements. Detached first: a foreign key to the table would be in the way, and
+    detaching makes sure that no row points to the partition's."""
+    drop = sql.SQL("ALTER TABLE {} DETACH PARTITION {};\nDROP TABLE {};\n")
+    return [
+        (name, drop.format(sql.Identifier(schema, spec.table), *[sql.Identifier(schema, name)] * 2))
+        for spec in specs
+        if (schema, spec.table) in present
+        for name in _expired(spec, present[schema, spec.table], now)
+    ]
 
 
 def maintain(
@@ -238,28 +244,34 @@ def maintain(
 ) -> Maintenance:
     """Make the partitions that will be needed and drop those past their retention, for many schemas.
 
-    Idempotent. One query finds what is missing everywhere; then one short transaction a schema that needs something, so
-    that a schema that fails (a lock held too long) does not hold the others back: it is named in `failed`.
+    Idempotent. One query finds what is missing everywhere; then a short transaction for each schema that needs some and
+    one for each that has some to drop. What fails (a lock held too long, rows that others still refer to) does not hold
+    the rest back: the schema is named in `failed`, with the reason.
     `conn` must be in autocommit mode, its role allowed to SET ROLE to the schemas' owners.
     """
     report = Maintenance()
     present = _present(conn, targets)
     for schema, specs in targets:
-        statements, created, dropped = _plan(schema, specs, present, now)
-        if not statements:
-            continue
-        role = sql.SQL("SET LOCAL ROLE {};\n").format(sql.Identifier(f"{schema}_owner"))
-        try:
-            with conn.transaction():
-                conn.execute(sql.Composed([role, *statements]), prepare=False)
-        except psycopg.Error as error:
-            if conn.closed:
-                raise
-            report.failed[schema] = error.diag.message_primary or type(error).__name__
-            continue
-        report.created += created
-        report.dropped += dropped
+        for work, done in ((_missing, report.created), (_outdated, report.dropped)):
+            changes = work(schema, specs, present, now)
+            if changes and _apply(conn, schema, [ddl for _, ddl in changes], report):
+                done += [f"{schema}.{name}" for name, _ in changes]
     return report
+
+
+def _apply(
+    conn: psycopg.Connection[Any], schema: str, statements: Sequence[sql.Composable], report: Maintenance
+) -> bool:
+    role = sql.SQL("SET LOCAL ROLE {};\n").format(sql.Identifier(f"{schema}_owner"))
+    try:
+        with conn.transaction():
+            conn.execute(sql.Composed([role, *statements]), prepare=False)
+    except psycopg.Error as error:
+        if conn.closed:
+            raise
+        report.failed[schema] = error.diag.message_primary or type(error).__name__
+        return False
+    return True
 
 
 def hypertables(marker: str, specs: Sequence[TimeSeries], extension_schema: str) -> str:

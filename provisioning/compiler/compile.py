@@ -71,7 +71,7 @@ def _load(
             Loader(conn, draft, moved, with_data=with_data).run(steps)
             settled = settle(conn, draft, marker)
     except psycopg.Error as error:  # deferred constraints, a lost connection
-        raise TemplateRefused(reason=message(error)) from error
+        raise TemplateRefused(reason=message(error).replace(marker, draft.schema)) from error
     if draft.hardened:  # a tenant's own schema: its row-level security is the control plane's
         tables = [
             dataclasses.replace(table, row_security=table.row_security and table.has_policies)

@@ -20,8 +20,8 @@ _ROWS = QUERIES["catalog_rows"]
 _HASHES = QUERIES["fingerprints"].replace("/* catalog_rows */", _ROWS)
 
 
-# With an empty search_path definitions come out qualified, whatever the session's is. Planning these statements costs as
-# much as running them: as prepared statements with one generic plan they are planned once a session.
+# With an empty search_path definitions come out qualified, whatever the session's is. Planning these statements costs
+# as much as running them: as prepared statements with one generic plan they are planned once a session.
 _SETTINGS = {"search_path": "", "jit": "off", "plan_cache_mode": "force_generic_plan", "enable_nestloop": "off"}
 
 

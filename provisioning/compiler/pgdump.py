@@ -91,10 +91,9 @@ def live_dump(dsn: Dsn, schema: str, *, with_data: bool) -> str:
         major = conn.info.server_version // 10_000
     if row is None:
         raise TemplateRefused(reason=f"there is no schema {schema!r} in the database {dsn.dbname!r}")
-    owner, may_be_owner = row
     arguments = [] if with_data else ["--schema-only"]
-    if may_be_owner:
-        arguments.append(f"--role={owner}")
+    if row[0] is not None:
+        arguments.append(f"--role={row[0]}")
     try:
         return dump_schema(dsn, schema, server_major=major, arguments=arguments)
     except DumpFailed as error:

@@ -83,7 +83,7 @@ FROM (
     UNION ALL SELECT 'pg_catalog.pg_largeobject'::regclass, oid FROM pg_catalog.pg_largeobject_metadata
 ) o
 JOIN LATERAL pg_catalog.pg_identify_object(o.classid, o.oid, 0) i ON true
-WHERE o.oid >= 16384
+WHERE (o.oid >= 16384 OR o.classid = 'pg_catalog.pg_largeobject'::regclass)  -- whose numbers are free to choose
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = o.classid AND e.objid = o.oid
                   AND e.deptype IN ('e', 'i'))  -- an extension's, or made along with a range type
 ORDER BY 1, 2
@@ -170,9 +170,12 @@ SELECT jsonb_build_object(
 FROM pg_catalog.pg_class WHERE relnamespace = %(schema)s::regnamespace
 
 -- name: live_schema
--- A schema's owner, and whether we can act as that role (a superuser needs not).
-SELECT pg_get_userbyid(n.nspowner),
-       pg_has_role(n.nspowner, 'MEMBER') AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
+-- Whether a schema exists, and whom to read it as: the one owner of all its relations, where we are not that role (or a
+-- superuser) ourselves but may act as it.
+SELECT (SELECT min(owner) FROM (SELECT DISTINCT pg_get_userbyid(c.relowner)::text AS owner FROM pg_catalog.pg_class c
+                                WHERE c.relnamespace = n.oid) o
+        HAVING count(*) = 1 AND min(owner) <> current_user AND pg_has_role(min(owner), 'MEMBER')
+           AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user))
 FROM pg_catalog.pg_namespace n WHERE n.nspname = %(schema)s
 
 -- name: catalog_rows

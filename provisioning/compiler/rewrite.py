@@ -29,6 +29,7 @@ class Requalifier:
 
     def __init__(self, names: Sequence[str], decide: Decide, *, top_level: bool) -> None:
         self._names = tuple(names)
+        self._pieces = [[piece for piece in re.split("['\"]", name.lower()) if piece] for name in names]
         self._decide = decide
         self._top_level = top_level
         self.left: set[str] = set()  # bare literals equal to a name, left as they are
@@ -40,8 +41,9 @@ class Requalifier:
         return self._rewrite(text, self._top_level)
 
     def _mentioned(self, text: str) -> bool:
+        """Whether to look closely. Quotes in a name are doubled once or more, so its pieces are looked for."""
         folded = text.lower()
-        return any(name.lower() in folded or name.replace('"', '""').lower() in folded for name in self._names)
+        return any(all(piece in folded for piece in pieces) for pieces in self._pieces)
 
     def _rewrite(self, text: str, names_too: bool) -> str:
         found = list(lexer.tokens(text))

@@ -173,5 +173,7 @@ def _drop_partitions(
             file="template.toml", hint="Seed rows belong into other tables.",
         )  # fmt: skip
     for name in partitions:
-        conn.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(marker, name)))
+        partition = sql.Identifier(marker, name)  # detached first, for the sake of foreign keys to the table
+        conn.execute(sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(table, partition))
+        conn.execute(sql.SQL("DROP TABLE {}").format(partition))
     draft.note(f"{spec.table}: the template's partitions were left out, each clone gets its own by date")
