@@ -56,7 +56,7 @@ class _TaskForm(PeriodicTaskForm):
 
 
 @admin.register(PeriodicTask)
-class PeriodicTaskAdmin(ScheduleAdmin, BeatPeriodicTaskAdmin):
+class PeriodicTaskAdmin(BeatPeriodicTaskAdmin, ScheduleAdmin):
     """What beat does, and how often."""
 
     kind = "schedule"
@@ -81,7 +81,7 @@ class IntervalScheduleAdmin(ScheduleAdmin):
 
 
 @admin.register(CrontabSchedule)
-class CrontabScheduleAdmin(ScheduleAdmin, BeatCrontabScheduleAdmin):
+class CrontabScheduleAdmin(BeatCrontabScheduleAdmin, ScheduleAdmin):
     """At these times."""
 
     kind = "crontab"

@@ -206,6 +206,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_ENABLE_UTC = True
 CELERY_TASK_DEFAULT_QUEUE = env.str("CELERY_QUEUE", default="controlplane")
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SYNC_EVERY = 10  # tasks sent; when the last ones were is how others see that beat lives
 CELERY_BEAT_SCHEDULE = {
     "dispatch-operations": {
         "task": "tenants.dispatch_operations",

@@ -64,6 +64,7 @@ def _values(data: dict[str, Any], stored: dict[str, int]) -> dict[str, Any]:
 class PlanAdmin(ControlPlaneAdmin):
     """What tenants may use."""
 
+    empty_hint = "Add a plan, or run manage.py bootstrap for the usual ones."
     list_display = ("name", "slug", "is_default", "connections", "statement", "storage", "grace_days", "tenant_count")
     actions = None
     search_fields = ("name", "slug")

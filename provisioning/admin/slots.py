@@ -18,6 +18,7 @@ from tenants.admin.display import STATE_LABELS, duration, link_to, moment
 class SchemaSlotAdmin(ReadOnlyAdmin):
     """Schemas that wait for a tenant or have one."""
 
+    empty_hint = "Slots are made by the workers as soon as there is a default template and a pool target."
     list_display = ("schema_name", "state_badge", "cluster", "version", "tenant_link", "built", "created")
     list_filter = ("state", "cluster", "template_version")
     list_select_related = ("cluster", "template_version__template", "tenant")

@@ -31,6 +31,7 @@ def _size(version: TemplateVersion) -> str:
 class TemplateAdmin(ReadOnlyAdmin):
     """What tenants are copies of. Templates are imported by `manage.py import_template`."""
 
+    empty_hint = "Import a template: manage.py import_template NAME --sql DIR"
     list_display = ("name", "is_default", "description", "newest", "tenant_count", "created")
     search_fields = ("name", "description")
 
@@ -103,6 +104,7 @@ class TemplateAdmin(ReadOnlyAdmin):
 class TemplateVersionAdmin(ReadOnlyAdmin):
     """Immutable compiled forms of templates."""
 
+    empty_hint = "Import a template: manage.py import_template NAME --sql DIR"
     list_display = ("name", "size_text", "compiled", "fingerprint_majors", "created")
     list_filter = ("template",)
     list_select_related = ("template",)

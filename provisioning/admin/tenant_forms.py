@@ -107,6 +107,8 @@ class EditForm(PageForm):
         }
         super().__init__(*args, **kwargs)
         self.fields["plan"].choices = _plans()  # type: ignore[attr-defined]
+        for name, value in limits.to_form(tenant.plan.limits()).items():
+            self.fields[name].widget.attrs["placeholder"] = f"{value:,} by the plan"
 
     @classmethod
     def with_limits(cls) -> type[EditForm]:

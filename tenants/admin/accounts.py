@@ -21,7 +21,7 @@ _USER_FIELDS = ("username", "email", "first_name", "last_name", "is_active", "is
 
 
 @admin.register(User)
-class UserAdmin(AuditedAdmin, DjangoUserAdmin):
+class UserAdmin(DjangoUserAdmin, AuditedAdmin):
     """People."""
 
     kind = "user"
@@ -61,7 +61,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(AuditedAdmin, DjangoGroupAdmin):
+class GroupAdmin(DjangoGroupAdmin, AuditedAdmin):
     """What people may do."""
 
     kind = "group"

@@ -64,6 +64,7 @@ class UsableFilter(admin.SimpleListFilter):
 class ApiKeyAdmin(ControlPlaneAdmin):
     """Machine callers' keys. The key itself is shown once, when it is made."""
 
+    empty_hint = "Add a key for each service that calls the REST interface."
     list_display = ("name", "prefix", "state", "scope_list", "created_by", "used", "expires")
     list_filter = (UsableFilter,)
     search_fields = ("name", "prefix", "created_by")

@@ -27,10 +27,11 @@ class ControlPlaneAdmin(ModelAdmin):
     Deleting a row is never what deleting means here; the acts that are meant have services and pages.
     """
 
-    show_full_result_count = False
     list_per_page = 50
     compressed_fields = True
     warn_unsaved_form = False
+    # What to do when the list is empty.
+    empty_hint = ""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody deletes rows."""

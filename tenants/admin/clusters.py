@@ -64,6 +64,7 @@ class NewClusterForm(PageForm):
 class ClusterAdmin(ControlPlaneAdmin):
     """The servers that tenants live on."""
 
+    empty_hint = "Register a PostgreSQL cluster, or run manage.py bootstrap for the default one."
     list_display = ("name", "state_badge", "health", "address", "version", "tenant_count", "pool_target", "checked")
     list_filter = ("state",)
     search_fields = ("name", "host", "description")

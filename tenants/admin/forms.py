@@ -16,7 +16,7 @@ _CLASSES: list[tuple[type[forms.Widget], list[str]]] = [
     (forms.CheckboxSelectMultiple, widgets.CHECKBOX_CLASSES),
     (forms.CheckboxInput, widgets.CHECKBOX_CLASSES),
     (forms.Select, widgets.SELECT_CLASSES),
-    (forms.Textarea, [*widgets.TEXTAREA_CLASSES, "max-w-2xl"]),
+    (forms.Textarea, [*widgets.INPUT_CLASSES, "appearance-none"]),
     (forms.Widget, widgets.INPUT_CLASSES),
 ]
 _TEMPLATES = {forms.Select: "unfold/widgets/select.html"}
@@ -109,4 +109,4 @@ def form_page(
             return perform(form.cleaned_data)
         except ControlPlaneError as error:
             show_error(form, error, error_fields)
-    return admin.page(request, template, title=title, obj=obj, form=form, submit=submit, danger=danger, **context)
+    return admin.page(request, template, title=title, obj=obj, form=form, submit_label=submit, danger=danger, **context)

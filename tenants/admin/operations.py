@@ -84,11 +84,12 @@ def may_retry(request: HttpRequest, operation: Operation) -> bool:
 class OperationAdmin(ReadOnlyAdmin):
     """What is being done and was done."""
 
+    empty_hint = "Operations appear when tenants are provisioned, suspended, deleted and so on."
     list_display = ("kind", "state_badge", "tenant_link", "cluster", "progress_text", "began", "took", "who")
     list_filter = ("state", FinishedFilter, "kind", "cluster", "channel")
     list_select_related = ("tenant", "cluster")
     search_fields = ("^tenant__slug", "=id", "=request_id", "^actor_label")
-    search_help_text = "How the tenant's slug or the actor's name begins, or a whole operation or request id."
+    search_help_text = "Tenant, actor, operation or request id"
 
     def pages(self) -> list[tuple[str, View, str]]:
         """The polled part, and the two acts."""
