@@ -27,6 +27,8 @@ def _server(url: str | None, superuser_url: str | None, name: str) -> Iterator[S
             major=admin.info.server_version // 10_000,
         )
         yield server
+    # As a superuser: sessions of one may still be going away, and only one may end these.
+    with psycopg.connect(superuser_url, autocommit=True) as admin:
         admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
         for role in server.roles:
             admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))

@@ -50,7 +50,8 @@ def test_extensions_are_reported_and_follow_where_the_database_has_them(server: 
         dsn = server.dsn.replace(dbname=name)
         with psycopg.connect(dsn.conninfo()) as conn:
             conn.execute(
-                "CREATE EXTENSION citext SCHEMA public; CREATE EXTENSION fuzzystrmatch SCHEMA public; CREATE SCHEMA app;"
+                "CREATE EXTENSION citext SCHEMA public; CREATE EXTENSION fuzzystrmatch SCHEMA public;"
+                "CREATE SCHEMA app;"
                 "CREATE TABLE app.t (a public.citext PRIMARY KEY, b text);"
                 "CREATE INDEX i ON app.t ((a OPERATOR(public.=) 'x'));"
                 "CREATE FUNCTION app.h(x text) RETURNS text LANGUAGE plpgsql AS"
