@@ -144,10 +144,21 @@ def drop_stale_scratch(conn: psycopg.Connection[Any], older_than: timedelta) -> 
     limit = datetime.now(UTC) - older_than
     dropped: list[str] = []
     for kind, name in conn.execute(QUERIES["all_scratch"]).fetchall():
-        match = _NAME.match(name)
-        if match is None or datetime.strptime(match.group(1), "%Y%m%d%H%M%S").replace(tzinfo=UTC) > limit:
+        made = _made_at(name)
+        if made is None or made > limit:
             continue
         statement = "DROP DATABASE IF EXISTS {} WITH (FORCE)" if kind == "database" else "DROP ROLE IF EXISTS {}"
-        conn.execute(sql.SQL(statement).format(sql.Identifier(name)))
-        dropped.append(name)
+        try:
+            conn.execute(sql.SQL(statement).format(sql.Identifier(name)))
+            dropped.append(name)
+        except psycopg.Error:
+            _LOG.exception("scratch %s %s could not be removed; the next sweep will try again", kind, name)
     return dropped
+
+
+def _made_at(name: str) -> datetime | None:
+    match = _NAME.match(name)
+    try:
+        return datetime.strptime(match.group(1), "%Y%m%d%H%M%S").replace(tzinfo=UTC) if match else None
+    except ValueError:
+        return None

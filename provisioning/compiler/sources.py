@@ -115,7 +115,7 @@ def _restore(path: Path, server_major: int) -> bytes:
             if not failure:
                 raise
             break
-        command = [str(program), "--file=-", "--no-owner", str(path)]
+        command = [str(program), "--file=-", "--no-owner", str(path.resolve())]
         done = subprocess.run(command, capture_output=True, timeout=RESTORE_TIMEOUT_SECONDS, check=False)
         if done.returncode == 0:
             return done.stdout

@@ -14,13 +14,19 @@ from provisioning.compiler import lexer
 from provisioning.compiler.lexer import LexicalError, Token
 
 _COPY_END = re.compile(r"^\\\.[ \t]*\r?(?:\n|\Z)", re.MULTILINE)
+# The rows of an INSERT as pg_dump writes them, at one go: seed rows are many, and nobody asks for their tokens.
+_ROWS = re.compile(
+    r"(?:[ \t\n,()0-9.]++|NULL\b|true\b|false\b|-(?!-)|(?<![A-Za-z0-9_&\u0080-\U0010ffff])'(?:[^']++|'')*+')++"
+)
+_PLAIN_STRING = re.compile(r"'(?:[^']++|'')*+'")
+_MAX_TOKENS = 64
 _ROUTINES = frozenset({"FUNCTION", "PROCEDURE"})
 _SHORT = 300
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of a script.
+    """One statement of a script. Of a long INSERT only the first tokens are kept.
 
     `raw` is its text with all that precedes it; `text` runs from its first to its last token without the semicolon;
     `line` (from 1) is where it begins; `copy_data` holds the rows that follow a `COPY … FROM stdin`.
@@ -73,6 +79,11 @@ class _Nesting:
         elif token.kind == lexer.WORD:
             self._word(token.keyword)
 
+    def skip(self, rows: str) -> None:
+        """Take the parentheses of an INSERT's rows into account."""
+        bare = _PLAIN_STRING.sub("", rows)
+        self.parentheses = max(0, self.parentheses + bare.count("(") - bare.count(")"))
+
     def _word(self, word: str) -> None:
         if len(self._leading) < 4:
             self._leading.append(word)
@@ -113,8 +124,12 @@ def split(script: str) -> Iterator[Statement]:
 def _next_statement(script: str, begin: int, line: int) -> tuple[Statement | None, int]:
     found: list[Token] = []
     nesting = _Nesting()
-    position = begin
+    position = last = begin
     while position < len(script):
+        if found and found[0].keyword == "INSERT" and (rows := _ROWS.match(script, position)):
+            position = last = rows.end()
+            nesting.skip(rows.group())
+            continue
         token = lexer.next_token(script, position)
         position = token.end
         if token.kind in lexer.INSIGNIFICANT:
@@ -124,19 +139,23 @@ def _next_statement(script: str, begin: int, line: int) -> tuple[Statement | Non
         if token.text == ";" and nesting.closed:
             if _reads_stdin(found):
                 return _copy(script, begin, position, found, line)
-            return _build(script, begin, position, found, line), position
+            return _build(script, begin, position, found, line, last), position
         nesting.feed(token)
-        found.append(token)
-    return _build(script, begin, position, found, line), position
+        last = position
+        if len(found) < _MAX_TOKENS or found[0].keyword != "INSERT":
+            found.append(token)
+    return _build(script, begin, position, found, line, last), position
 
 
-def _build(script: str, begin: int, end: int, found: list[Token], line: int, data: str | None = None) -> Statement:
+def _build(
+    script: str, begin: int, end: int, found: list[Token], line: int, last: int, data: str | None = None
+) -> Statement:
     if not found:  # an empty statement, or the comments after the last one
         return Statement(script[begin:end], "", line, ())
     first = found[0].start
     return Statement(
         raw=script[begin:end],
-        text=script[first : found[-1].end],
+        text=script[first:last].rstrip(" \t\n\r\f\v"),
         line=line + script.count("\n", begin, first),
         tokens=tuple(found),
         copy_data=data,
@@ -151,7 +170,7 @@ def _meta(script: str, begin: int, token: Token, found: list[Token], line: int) 
     newline = script.find("\n", token.start)
     end = len(script) if newline < 0 else newline + 1
     command = Token(lexer.META, script[token.start : end].rstrip(), token.start)
-    return _build(script, begin, end, [command], line), end
+    return _build(script, begin, end, [command], line, command.end), end
 
 
 def _reads_stdin(found: list[Token]) -> bool:
@@ -167,4 +186,4 @@ def _copy(script: str, begin: int, semicolon: int, found: list[Token], line: int
     if end is None:
         at = line + script.count("\n", begin, found[0].start)
         raise ScriptError(r"the rows of this COPY have no end (a line with \. alone)", at)
-    return _build(script, begin, end.end(), found, line, script[start : end.start()]), end.end()
+    return _build(script, begin, end.end(), found, line, found[-1].end, script[start : end.start()]), end.end()

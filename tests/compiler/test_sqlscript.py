@@ -20,7 +20,10 @@ _PLAIN = ["SELECT", "1", "+", "*", "-", "/", "a", "CASE", "END", "\n", " ", "\t"
 @st.composite
 def _statements(draw: st.DrawFn) -> list[str]:
     word = st.sampled_from(_SEALED + _PLAIN)
-    return draw(st.lists(st.lists(word, min_size=1).map(lambda words: "x " + " ".join(words)), max_size=8))
+    first = st.sampled_from(["x", "INSERT", "insert into t values"])
+    return draw(
+        st.lists(st.tuples(first, st.lists(word)).map(lambda parts: " ".join([parts[0], *parts[1]])), max_size=8)
+    )
 
 
 @given(_statements())
