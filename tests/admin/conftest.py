@@ -18,7 +18,7 @@ def groups(_database_for_all: None) -> Any:
     return ensure_groups()
 
 
-PASSWORD = "a password for tests only 17"  # noqa: S105
+PASSWORD = "a password for tests only 17"
 
 
 @pytest.fixture

@@ -1,0 +1,227 @@
+"""The admin in a real browser: no request leaves the server, nothing breaks, live parts live."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from playwright import sync_api as playwright
+
+from tests.admin.conftest import PASSWORD
+from tests.admin.support import events, tenant_url, url
+from tests.support.fixtures import ACTOR, SOURCE, fresh_slug
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Debian's Chromium; nothing is downloaded."""
+    # Playwright's own event loop makes Django believe it is in async code.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+class Visitor:
+    """A signed-in page that notes errors, and requests to anywhere else."""
+
+    def __init__(self, page: Any, base: str) -> None:
+        self.page, self.base = page, base
+        self.strangers: list[str] = []
+        self.errors: list[str] = []
+        page.on("request", self._look)
+        page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("response", lambda response: response.status >= 400 and self.errors.append(response.url))
+
+    def _look(self, request: Any) -> None:
+        if not request.url.startswith((self.base, "data:", "blob:")):
+            self.strangers.append(request.url)
+
+    def go(self, path: str) -> Any:
+        """Open a page of the admin."""
+        return self.page.goto(self.base + path, wait_until="load")
+
+
+@pytest.fixture
+def visit(chromium: Any, server: Any, person: Callable[..., Any]) -> Iterator[Callable[..., Visitor]]:
+    """`visit("operator")`: a browser page, signed in through the login form as a new person of that group."""
+    contexts = []
+
+    def make(group: str, **options: Any) -> Visitor:
+        context = chromium.new_context(viewport={"width": 1440, "height": 900}, **options)
+        contexts.append(context)
+        visitor = Visitor(context.new_page(), server.url)
+        visitor.page.set_default_timeout(20_000)
+        visitor.page.goto(f"{server.url}/admin/")
+        visitor.page.fill("#id_username", person(group, password=PASSWORD).username)
+        visitor.page.fill("#id_password", PASSWORD)
+        visitor.page.click("#login-form button[type=submit]")
+        visitor.page.wait_for_url(re.compile(r"/admin/$"))
+        return visitor
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+def pages(tenant: Any, template: Any) -> list[str]:
+    from provisioning.models import SchemaSlot
+    from tenants.api_keys import create_api_key
+    from tenants.models import AuditEvent
+
+    key, _ = create_api_key(name="tests", scopes=["tenants:read"], actor=ACTOR, source=SOURCE)
+    lists = [
+        "tenants_tenant", "tenants_operation", "tenants_cluster", "tenants_plan", "tenants_auditevent",
+        "tenants_apikey", "provisioning_template", "provisioning_templateversion", "provisioning_schemaslot",
+        "auth_user", "auth_group", "django_celery_beat_periodictask", "django_celery_beat_intervalschedule",
+        "django_celery_beat_crontabschedule",
+    ]  # fmt: skip
+    forms = ["tenants_tenant", "tenants_cluster", "tenants_plan", "tenants_apikey", "auth_user", "auth_group",
+             "django_celery_beat_periodictask"]  # fmt: skip
+    one_of_each = {
+        "tenants_operation": tenant.operations.get().pk,
+        "tenants_cluster": tenant.cluster_id,
+        "tenants_plan": tenant.plan_id,
+        "tenants_auditevent": AuditEvent.objects.filter(tenant_id=tenant.pk).values_list("pk", flat=True)[0],
+        "tenants_apikey": key.pk,
+        "provisioning_template": template.template_id,
+        "provisioning_templateversion": template.pk,
+        "provisioning_schemaslot": SchemaSlot.objects.get(tenant=tenant).pk,
+    }
+    return [
+        url("index"),
+        url("password_change"),
+        *(url(f"{name}_changelist") for name in lists),
+        f"{url('tenants_tenant_changelist')}?q=nothing-like-this",
+        *(url(f"{name}_add") for name in forms),
+        *(url(f"{name}_change", pk) for name, pk in one_of_each.items()),
+        *(tenant_url(tenant, act) for act in ("change", "edit", "suspend", "rotate", "remove")),
+        url("tenants_cluster_edit", tenant.cluster_id),
+        url("tenants_plan_edit", tenant.plan_id),
+        url("tenants_apikey_revoke", key.pk),
+    ]
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_no_page_asks_another_host_or_fails(
+    visit: Callable[..., Visitor], tenant: Any, template: Any, colours: str
+) -> None:
+    visitor = visit("administrator", color_scheme=colours)
+    seen = pages(tenant, template)
+    for path in seen if colours == "light" else seen[:3]:
+        assert visitor.go(path).status == 200, path
+        if not any(part in path for part in NOT_OURS):
+            assert not unnamed_fields(visitor.page), path
+    assert not visitor.strangers
+    assert not visitor.errors
+
+
+# Forms that Django and beat render; what they label is theirs.
+NOT_OURS = ("/auth/", "/django_celery_beat/", "password_change")
+
+
+def unnamed_fields(page: Any) -> list[str]:
+    """Visible fields that a screen reader would have no name for."""
+    fields = page.locator("#content :is(input:not([type=hidden]), select, textarea):visible")
+    named = "e.labels.length || e.ariaLabel || e.getAttribute('aria-labelledby') || e.placeholder"
+    return list(fields.evaluate_all(f"all => all.filter(e => !({named})).map(e => e.outerHTML.slice(0, 200))"))
+
+
+def test_provisioning_in_the_browser_gives_a_connection_that_works(
+    visit: Callable[..., Visitor], cluster: Any, template: Any, plan: Any
+) -> None:
+    from provisioning import pool
+
+    pool.fill_one(cluster, template, 10_000)
+    visitor, slug = visit("operator"), fresh_slug()
+    visitor.go(url("tenants_tenant_add"))
+    page = visitor.page
+    # The keyboard is enough: the first field has the focus.
+    page.keyboard.type("Alpha Trading")
+    page.keyboard.press("Tab")
+    page.keyboard.type(slug)
+    page.keyboard.press("Enter")
+    dsn = page.input_value("#dsn")
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT count(*) FROM customers").fetchone() == (1,)
+    password = page.input_value("#password")
+    assert password in dsn
+    assert password not in page.url
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("[data-copy=password]")
+    page.wait_for_selector("text=Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == password
+    page.click("text=I have copied it")
+    page.wait_for_url(re.compile(r"/change/$"))
+    # The page before must not come back from any cache.
+    with pytest.raises(playwright.Error, match="ERR_CACHE_MISS"):
+        page.go_back()
+    visitor.go(url("index"))
+    stored = page.evaluate("JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.cookie")
+    assert password not in stored
+    assert not visitor.strangers
+
+
+def test_a_cold_start_is_watched_until_it_is_done(
+    visit: Callable[..., Visitor], template: Any, plan: Any, celery_worker_process: Any
+) -> None:
+    from provisioning.models import SchemaSlot
+
+    SchemaSlot.objects.filter(state="ready").update(state="retiring")
+    visitor, slug = visit("operator"), fresh_slug()
+    visitor.go(url("tenants_tenant_add"))
+    page = visitor.page
+    page.fill("#id_name", "Cold Start")
+    page.fill("#id_slug", slug)
+    page.click("text=Provision the tenant")
+    page.wait_for_url(re.compile(r"/operation/"))
+    page.wait_for_selector("text=Collect the credentials", timeout=60_000)
+    assert page.locator("#operation-progress").get_attribute("hx-get") is None, "polling must stop when it is over"
+    polls: list[str] = []
+    page.on("request", lambda request: "/progress/" in request.url and polls.append(request.url))
+    page.wait_for_timeout(2_500)
+    assert not polls
+    page.click("text=Collect the credentials")
+    with psycopg.connect(page.input_value("#dsn")) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert events("credentials.reveal", tenant_slug=slug).count() == 1
+    assert not visitor.errors
+
+
+def test_a_tenants_page_reloads_when_what_runs_is_over(visit: Callable[..., Visitor], template: Any, plan: Any) -> None:
+    from provisioning import services
+    from tenants import operations
+
+    made = services.provision_tenant(name="Slow", slug=fresh_slug(), respond_async=True, actor=ACTOR, source=SOURCE)
+    visitor = visit("operator")
+    visitor.go(tenant_url(made.tenant))
+    page = visitor.page
+    assert page.is_visible("text=It waits for a worker")
+    assert not page.is_visible("text=Rotate credentials")
+    operations.work(made.operation.pk)
+    page.wait_for_selector("text=Rotate credentials", timeout=20_000)
+    assert not visitor.errors
+
+
+def test_the_fleet_refreshes_itself_and_keeps_the_focus(visit: Callable[..., Visitor], tenant: Any) -> None:
+    visitor = visit("viewer")
+    page = visitor.page
+    taken = page.text_content(".cp-taken time")
+    page.focus("#fleet-tenants-all")
+    page.wait_for_function(f"document.querySelector('.cp-taken time').textContent !== {taken!r}", timeout=20_000)
+    assert page.evaluate("document.activeElement.id") == "fleet-tenants-all"
+    assert not visitor.errors
+    assert not visitor.strangers
