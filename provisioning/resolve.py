@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from django.db.models import OuterRef, Subquery
-
 from provisioning.models import TemplateVersion
 from tenants.exceptions import Conflict, InvalidInput
 from tenants.models import Cluster, Plan
@@ -33,10 +31,9 @@ def cluster(name: str | None) -> Cluster:
 
 def template_version(name: str | None) -> TemplateVersion:
     """The newest version of the template of this name, or of the default one. Raises InvalidInput."""
-    versions = TemplateVersion.objects.select_related("template").defer("script")
+    versions = TemplateVersion.objects.select_related("template").defer("script").order_by("-number")
     wanted = versions.filter(template__is_default=True) if name is None else versions.filter(template__name=name)
-    newest = TemplateVersion.objects.filter(template=OuterRef("template")).order_by("-number").values("pk")[:1]
-    found = wanted.filter(pk=Subquery(newest)).first()
+    found = wanted.first()
     if found is None:
         message = f"There is no template '{name}'." if name else "There is no default template."
         raise InvalidInput(message, field="template", hint="Import one: manage.py import_template --help.")

@@ -54,7 +54,7 @@ def _record(run: Run, action: str, *, before: dict[str, Any] | None = None, **af
 
 def provision(run: Run) -> None:
     """Make the schema unless a warm slot was claimed, then open the login."""
-    slot = SchemaSlot.objects.select_related("cluster", "template_version__template").get(tenant=run.tenant)
+    slot = run.tenant.slot
     warm = slot.state == SchemaSlot.State.CLAIMED
     if not warm:
         for name, work in (("create roles", slots.create_roles), ("clone schema", slots.clone_schema),
@@ -68,7 +68,8 @@ def provision(run: Run) -> None:
             _open_first_login(run, login)
     collected = bool(run.operation.params.get("collected"))
     with run.finish(warm=warm, credentials="collected" if collected else "uncollected"):
-        SchemaSlot.objects.filter(pk=slot.pk).update(state=SchemaSlot.State.CLAIMED, claimed_at=timezone.now())
+        if not warm:
+            SchemaSlot.objects.filter(pk=slot.pk).update(state=SchemaSlot.State.CLAIMED, claimed_at=timezone.now())
         TenantRole.objects.filter(pk=login.pk).update(state=Login.ACTIVE, issued_at=timezone.now())
         move(run.tenant, to=State.ACTIVE, frm=(State.PROVISIONING,), state_reason="")
         _record(

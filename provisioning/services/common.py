@@ -10,7 +10,6 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from provisioning import slots
-from provisioning.models import SchemaSlot
 from tenants import operations
 from tenants.actors import Actor, Source
 from tenants.exceptions import Conflict, InvalidInput, NotFound
@@ -63,8 +62,7 @@ class Provisioned(Outcome):
 def connection_of(tenant: Tenant, login: str, password: str) -> Connection:
     """The connection that the login of this name of `tenant` is used with."""
     host, port = tenant.cluster.public_address()
-    slot = SchemaSlot.objects.select_related("template_version").defer("template_version__script").get(tenant=tenant)
-    path = ", ".join(slots.search_path(slot))
+    path = ", ".join(slots.search_path(tenant.slot))
     return Connection(host, port, tenant.cluster.dsn().dbname, login, password, path)
 
 

@@ -50,8 +50,8 @@ def provision_tenant(
     operation = _begin_provisioning(tenant, version, password, warm=not respond_async, actor=actor, source=source)
     if operation.state != Operation.State.RUNNING:
         return Provisioned(tenant, operation)
-    pool.refill_soon(tenant.cluster)
     operation = operations.execute(operation)
+    pool.refill_soon(tenant.cluster)
     return Provisioned(tenant, operation, connection_of(tenant, operation.params["login"], password))
 
 
@@ -63,8 +63,7 @@ def _begin_provisioning(
             slot = pool.claim_slot(tenant.cluster, version, tenant) if warm else None
             if slot is None:
                 tenant.schema_name = new_schema_name()
-            tenant.save(force_insert=True)
-            _domain_of(tenant)
+            _insert(tenant)
             return _start_provisioning(tenant, version, slot, password, actor=actor, source=source)
     except IntegrityError as error:
         if "live_slug_once" in str(error) or "domain" in str(error):
@@ -74,8 +73,9 @@ def _begin_provisioning(
         raise
 
 
-def _domain_of(tenant: Tenant) -> None:
-    # bulk_create: DomainMixin.save() would look for other primary domains, of which a new tenant has none.
+def _insert(tenant: Tenant) -> None:
+    # bulk_create: the save() methods of django-tenants look for names and primary domains that cannot exist yet.
+    Tenant.objects.bulk_create([tenant])
     domain = f"{tenant.slug}.{settings.TENANT_BASE_DOMAIN}"
     Domain.objects.bulk_create([Domain(tenant=tenant, domain=domain, is_primary=True)])
 
@@ -91,9 +91,8 @@ def _start_provisioning(
     retry_of: Operation | None = None,
 ) -> Operation:
     if slot is not None:
-        SchemaSlot.objects.filter(pk=slot.pk).update(
-            state=SchemaSlot.State.CLAIMED, tenant=tenant, claimed_at=timezone.now()
-        )
+        slot.state, slot.tenant, slot.claimed_at = SchemaSlot.State.CLAIMED, tenant, timezone.now()
+        slot.save(update_fields=["state", "tenant", "claimed_at"])
     else:
         slots.reserve(tenant.cluster, version, tenant=tenant)
     names = [role_name(tenant.schema_name, suffix) for suffix in LOGIN_SUFFIXES]

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from tenants import audit
@@ -18,9 +19,11 @@ from tenants.exceptions import Cancelled, ClusterBusy, ClusterUnavailable, Contr
 from tenants.models import AuditEvent, Operation, OperationStep, Tenant
 from tenants.operations.heartbeat import beating
 from tenants.operations.workflow import WORKFLOWS
+from tenants.postgres import load_queries
 
 log = logging.getLogger(__name__)
 
+QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 MAX_ATTEMPTS = 5
 State = Operation.State
 
@@ -111,16 +114,19 @@ class Run:
 
     def _begin_step(self, name: str) -> None:
         progress = min(99, 100 * len(self._finished_steps()) // max(self.workflow.steps, 1))
-        owned = self._mine() if self.operation.unwinding else self._mine().filter(state=State.RUNNING)
-        with transaction.atomic():
-            if not owned.update(progress=progress):
+        states = [State.RUNNING, State.CANCELLING] if self.operation.unwinding else [State.RUNNING]
+        values = {
+            "operation": self.operation.pk,
+            "name": name,
+            "attempt": self.attempt,
+            "progress": progress,
+            "states": [str(state) for state in states],
+            "now": timezone.now(),
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(QUERIES["begin_step"], values)
+            if not cursor.rowcount:
                 raise self._interrupted()
-            OperationStep.objects.bulk_create(
-                [OperationStep(operation=self.operation, name=name, attempt=self.attempt)],
-                update_conflicts=True,
-                unique_fields=["operation", "name"],
-                update_fields=["state", "attempt", "started_at", "ended_at", "error"],
-            )
 
     def _interrupted(self) -> ControlPlaneError:
         if not self.operation.unwinding and self._mine().filter(state=State.CANCELLING).exists():
