@@ -42,7 +42,10 @@ def _set(conn: psycopg.Connection[Any], settings: dict[str, str]) -> None:
 
 
 def fingerprints(conn: psycopg.Connection[Any], schemas: Sequence[str]) -> dict[str, str]:
-    """The fingerprint (hexadecimal SHA-256) of each schema that exists; the same few queries for any number of them."""
+    """The fingerprint (hexadecimal SHA-256) of each schema that exists; the same few queries for any number of them.
+
+    The server sorts all their rows at once: about a hundred schemas of some sixty tables at a time serve it well.
+    """
     with _pinned(conn):
         return dict(conn.execute(_HASHES, {"schemas": list(schemas), "mark": MARK}, prepare=True).fetchall())
 

@@ -194,7 +194,10 @@ class Loader:
         missing = self._draft.missing_extensions
         if missing and isinstance(error, _UNDEFINED):
             names = ", ".join(sorted(missing))
-            return f"It may belong to an extension that could not be created here ({names}): install it on the cluster."
+            return (
+                f"It may belong to an extension that could not be created here ({names}): install it on the server, or "
+                "import with a superuser's login for this cluster if only a superuser may create it."
+            )
         if isinstance(error, pg.InsufficientPrivilege):
             return "Templates are loaded by a role without privileges beyond their own schema; clones have none either."
         if isinstance(error, pg.UnsafeNewEnumValueUsage):

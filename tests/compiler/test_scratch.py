@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from provisioning.compiler import DumpFile, compile_template, drop_stale_scratch, render
-from tests.compiler.support import Server, clone, compiled, fresh_name, pg_dump
+from provisioning.compiler import DumpFile, TemplateRefused, compile_template, drop_stale_scratch, render
+from tests.compiler.support import Server, clone, compiled, fresh_name, pg_dump, write_template
 
 
 def test_the_sweep_takes_old_databases_and_roles_only(server: Server) -> None:
@@ -82,6 +82,16 @@ def test_an_extension_that_nobody_needs_is_only_noted(newest: Server, tmp_path: 
     result = compiled(newest, tmp_path, "CREATE EXTENSION IF NOT EXISTS no_such_thing; CREATE TABLE t (a integer);")
     assert result.extensions == []
     assert any("no_such_thing" in note for note in result.notes)
+
+
+def test_a_superusers_login_serves_as_well(server: Server, tmp_path: Path) -> None:
+    """And makes what only it may: pageinspect is not a trusted extension."""
+    text = "CREATE EXTENSION pageinspect; CREATE VIEW v AS SELECT * FROM page_header(get_raw_page('v', 0));"
+    source = write_template(tmp_path / "small", text)
+    assert [need.name for need in compile_template(source, dsn=server.superuser).extensions] == ["pageinspect"]
+    with pytest.raises(TemplateRefused) as caught:
+        compile_template(source, dsn=server.dsn)
+    assert "pageinspect" in str(caught.value.hint)
 
 
 def test_a_clones_logins_can_do_what_they_should_and_no_more(server: Server, tmp_path: Path) -> None:
