@@ -54,13 +54,13 @@ def browse(person: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def make_tenant(template: Any, plan: Any) -> Callable[..., Any]:
+def make_tenant(cluster: Any, template: Any, plan: Any) -> Callable[..., Any]:
     """`make_tenant()`: an active tenant, made through the service, with its connection at `.connection`."""
     from provisioning import pool, services
 
     def make(**options: Any) -> Any:
         slug = options.pop("slug", None) or fresh_slug("shop")
-        pool.fill_one(template_cluster(template), template, 10_000)
+        pool.fill_one(cluster, template, 10_000)
         made = services.provision_tenant(
             name=options.pop("name", slug.title()), slug=slug, actor=ACTOR, source=SOURCE, **options
         )
@@ -70,13 +70,6 @@ def make_tenant(template: Any, plan: Any) -> Callable[..., Any]:
         return made.tenant
 
     return make
-
-
-def template_cluster(_template: Any) -> Any:
-    """The default cluster."""
-    from tenants.models import Cluster
-
-    return Cluster.objects.get(is_default=True)
 
 
 @pytest.fixture

@@ -15,3 +15,9 @@ document.addEventListener("click", async (event) => {
     }
     setTimeout(() => (text.textContent = "Copy"), 2500);
 });
+
+// The page is hidden until Alpine has started, and browsers forget autofocus for what is hidden.
+document.addEventListener("alpine:initialized", () => {
+    const wanted = document.querySelector("[autofocus]");
+    if (wanted && (document.activeElement === document.body || !document.activeElement)) wanted.focus();
+});
