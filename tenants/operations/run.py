@@ -115,7 +115,7 @@ class Run:
     def _begin_step(self, name: str) -> None:
         progress = min(99, 100 * len(self._finished_steps()) // max(self.workflow.steps, 1))
         states = [State.RUNNING, State.CANCELLING] if self.operation.unwinding else [State.RUNNING]
-        values = {
+        values: dict[str, Any] = {
             "operation": self.operation.pk,
             "name": name,
             "attempt": self.attempt,
