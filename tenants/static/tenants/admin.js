@@ -16,8 +16,9 @@ document.addEventListener("click", async (event) => {
     setTimeout(() => (text.textContent = "Copy"), 2500);
 });
 
-// The page is hidden until Alpine has started, and browsers forget autofocus for what is hidden.
-document.addEventListener("alpine:initialized", () => {
+// The page is hidden until Alpine has started, and browsers forget autofocus for what is hidden. Alpine uncovers it
+// in a microtask after this event, so we come after that.
+document.addEventListener("alpine:initialized", () => setTimeout(() => {
     const wanted = document.querySelector("[autofocus]");
     if (wanted && (document.activeElement === document.body || !document.activeElement)) wanted.focus();
-});
+}));
