@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from provisioning import services
-from provisioning.admin.facts import live_lines
+from provisioning.admin.facts import Live
 from provisioning.admin.tenant_forms import DeleteForm, PurgeForm, RotateForm
 from provisioning.services import Outcome
 from tenants.admin.forms import ReasonForm
@@ -34,7 +34,7 @@ class Act:
     states: tuple[str, ...]
     form: type[forms.Form]
     perform: Callable[..., Outcome]
-    explain: Callable[[Tenant], Lines]
+    explain: Callable[[Tenant, Live | None], Lines]
     done: str
     variant: str = "default"
 
@@ -52,48 +52,46 @@ def _until(tenant: Tenant) -> str:
     return f"{tenant.purge_after:%Y-%m-%d %H:%M} UTC" if tenant.purge_after else "–"
 
 
-def _sessions(tenant: Tenant) -> str:
-    _, found = live_lines(tenant)
+def _sessions(found: Live | None) -> str:
     if found is None:
         return "Open sessions are ended."
     return f"{found.sessions} open session{'s' * (found.sessions != 1)} of its logins are ended."
 
 
-def _explain_suspend(tenant: Tenant) -> Lines:
+def _explain_suspend(tenant: Tenant, found: Live | None) -> Lines:
     return [
         "Both logins are closed.",
-        _sessions(tenant),
+        _sessions(found),
         "Data, roles and credentials stay; resume brings access back.",
     ]
 
 
-def _explain_resume(tenant: Tenant) -> Lines:
+def _explain_resume(tenant: Tenant, _: Live | None) -> Lines:
     return ["The logins that were issued are opened again, with the passwords they had."]
 
 
-def _explain_delete(tenant: Tenant) -> Lines:
+def _explain_delete(tenant: Tenant, found: Live | None) -> Lines:
     if tenant.state == State.FAILED:
         return ["Provisioning failed and left nothing on the cluster.", "It is purged at once; its slug is free again."]
     days = tenant.plan.grace_days
     end = timezone.now() + timedelta(days=days)
     return [
         "Both logins are closed.",
-        _sessions(tenant),
+        _sessions(found),
         f"The schema and all its data are kept for the grace period ({days} days by its plan); undelete brings "
         "everything back, with the same credentials.",
         f"After that it is purged for good; with the plan's period that is on {end:%Y-%m-%d}.",
     ]
 
 
-def _explain_undelete(tenant: Tenant) -> Lines:
+def _explain_undelete(tenant: Tenant, _: Live | None) -> Lines:
     return [
         f"The tenant is {tenant.restore_state or 'active'} again, as before its deletion, with the same credentials.",
         f"Its purge on {_until(tenant)} is called off.",
     ]
 
 
-def _explain_purge(tenant: Tenant) -> Lines:
-    _, found = live_lines(tenant)
+def _explain_purge(tenant: Tenant, found: Live | None) -> Lines:
     tables = f"its {found.tables} tables" if found else "all its tables"
     early = tenant.purge_after is not None and tenant.purge_after > timezone.now()
     return [
@@ -104,7 +102,7 @@ def _explain_purge(tenant: Tenant) -> Lines:
     ]
 
 
-def _explain_rotate(tenant: Tenant) -> Lines:
+def _explain_rotate(tenant: Tenant, _: Live | None) -> Lines:
     return [
         "The other of the two logins is opened with a new password, which is shown once, on the next page.",
         f"The present login works for another {tenant.plan.rotation_overlap_minutes} minutes by its plan, "

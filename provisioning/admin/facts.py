@@ -11,7 +11,7 @@ from provisioning.models import SchemaSlot
 from provisioning.services import Connection, connection_of
 from tenants.exceptions import ControlPlaneError
 from tenants.models import Tenant, TenantRole
-from tenants.postgres import load_queries, session
+from tenants.postgres import connect, load_queries
 
 QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 
@@ -26,7 +26,8 @@ class Live:
 
 def live(tenant: Tenant) -> Live:
     """Tables and open sessions. Raises ControlPlaneError when the cluster does not answer."""
-    with session(tenant.cluster.dsn()) as connection:
+    # Not from the pool: a page must not wait as long as work may when the cluster is down.
+    with connect(tenant.cluster.dsn(), autocommit=True, statement_timeout_ms=3_000) as connection:
         row = connection.execute(
             QUERIES["tenant_facts"],
             {"schema": f'"{tenant.schema_name}"', "logins": roles.logins(tenant.schema_name)},

@@ -206,10 +206,11 @@ class TenantAdmin(ControlPlaneAdmin):
 
                 return self._outcome(request, service, act.done)
 
-            shown = [("Tenant", f"{tenant.name} ({tenant.slug})"), ("State", tenant.state), *live_lines(tenant)[0]]
+            on_cluster, found = live_lines(tenant)
+            shown = [("Tenant", f"{tenant.name} ({tenant.slug})"), ("State", tenant.state), *on_cluster]
             return form_page(
                 self, request, act.form, perform, title=act.label, submit=act.label, obj=tenant, danger=act.danger,
-                intro=f"{act.label}: what will happen", lines=act.explain(tenant), facts=shown,
+                intro=f"{act.label}: what will happen", lines=act.explain(tenant, found), facts=shown,
             )  # fmt: skip
 
         view.__name__ = f"{act.name}_view"

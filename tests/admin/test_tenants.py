@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import psycopg
@@ -283,6 +284,35 @@ def test_the_list_finds_by_name_slug_schema_and_id(browse: Any, make_tenant: Any
         assert other.slug not in found
     for term in ("'; DROP TABLE tenants_tenant; --", "%", "nul\0", "ü" * 500):
         assert client.get(page, {"q": term}).status_code == 200
+
+
+def test_when_the_cluster_does_not_answer_the_pages_say_so_and_lead_to_the_operation(browse: Any, tenant: Any) -> None:
+    from tenants import secrets
+    from tenants.models import Cluster
+
+    own = tenant.cluster
+    away = Cluster.objects.create(
+        name=fresh_slug("away"), host="127.0.0.1", port=1, dbname="x", username="x", secret=secrets.encrypt("x")
+    )
+    Tenant.objects.filter(pk=tenant.pk).update(cluster=away)
+    client = browse("operator")
+    begun = time.monotonic()
+    asked = client.get(tenant_url(tenant, "suspend"))
+    assert "cannot be read now" in text_of(asked)
+    assert time.monotonic() - begun < 8
+    done = client.post(tenant_url(tenant, "suspend"), {"reason": ""})
+    operation = tenant.operations.get(kind="tenant.suspend")
+    assert done["Location"] == url("tenants_operation_change", operation.pk)
+    page = text_of(client.get(done["Location"]))
+    assert re.search(r"cluster_(unavailable|busy)", page)
+    assert "tried again by itself" in page
+    busy = client.get(tenant_url(tenant)).content.decode()
+    assert 'id="operation-progress"' in busy
+    assert tenant_url(tenant, "remove") not in busy
+    Tenant.objects.filter(pk=tenant.pk).update(cluster=own)
+    Operation.objects.filter(pk=operation.pk).update(state="failed", cluster=own)
+    away.state = "disabled"
+    away.save()
 
 
 @pytest.mark.parametrize("view", ["tenants_tenant", "tenants_operation", "provisioning_schemaslot"])
