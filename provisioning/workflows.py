@@ -66,7 +66,8 @@ def provision(run: Run) -> None:
     with run.step("open login") as needed:
         if needed:
             _open_first_login(run, login)
-    collected = bool(run.operation.params.get("collected"))
+    # Only who asked and is still waiting gets them in the answer; whoever took over leaves them to be collected.
+    collected = warm and run.attempt == 1
     with run.finish(warm=warm, credentials="collected" if collected else "uncollected"):
         if not warm:
             SchemaSlot.objects.filter(pk=slot.pk).update(state=SchemaSlot.State.CLAIMED, claimed_at=timezone.now())

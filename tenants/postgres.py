@@ -28,7 +28,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from tenants.exceptions import ClusterBusy, ClusterError, ClusterUnavailable, ControlPlaneError
 
 CONNECT_TIMEOUT_SECONDS = 5
-POOL_WAIT_SECONDS = 20
+POOL_WAIT_SECONDS = 5
 POOL_MAX_IDLE_SECONDS = 120
 
 # Statements are prepared where that is asked for (fingerprints) and never by count: several in one message cannot be.
@@ -86,7 +86,9 @@ def translate(error: psycopg.Error) -> ControlPlaneError:
     text = (error.diag.message_primary or str(error).strip().splitlines()[0]) if str(error) else type(error).__name__
     if isinstance(error, _BUSY):
         return ClusterBusy(f"The cluster is busy: {text}.", sqlstate=error.sqlstate, hint="Try again shortly.")
-    if isinstance(error, (*_UNAVAILABLE, PoolTimeout)) or (
+    if isinstance(error, PoolTimeout):
+        return ClusterUnavailable("The cluster gives no connection.", hint="Is it up, and are its slots free?")
+    if isinstance(error, _UNAVAILABLE) or (
         isinstance(error, psycopg.OperationalError) and error.sqlstate is None
     ):
         return ClusterUnavailable(f"The cluster cannot be reached: {text}.", sqlstate=error.sqlstate)
@@ -151,7 +153,7 @@ def _pool(dsn: Dsn) -> ConnectionPool[Any]:
 def session(dsn: Dsn) -> Iterator[psycopg.Connection[Any]]:
     """A pooled autocommit connection for short work; open transactions on it with `connection.transaction()`.
 
-    Raises as `connect` does; ClusterBusy when no connection comes free within 20 s.
+    Raises as `connect` does; ClusterUnavailable when there is no connection within 5 s.
     """
     try:
         with _pool(dsn).connection() as connection:

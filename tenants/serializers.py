@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.reverse import reverse
 
 from tenants.identifiers import MAX_LABEL_VALUE, MAX_LABELS, MAX_NAME_LENGTH, check_labels, check_name, check_slug
 from tenants.models import AuditEvent, Cluster, Operation, Tenant
@@ -138,18 +139,22 @@ class TenantSerializer(serializers.Serializer[Any]):
     @extend_schema_field(TenantLinksSerializer)
     def get_links(self, tenant: Tenant) -> dict[str, str]:
         """Paths on this server."""
-        operations = reverse("operation-list")
-        return {"self": tenant_url(tenant), "operations": f"{operations}?tenant={tenant.pk}"}
+        return {"self": tenant_url(tenant), "operations": f"{_list_url('operation')}?tenant={tenant.pk}"}
+
+
+@functools.cache
+def _list_url(kind: str) -> str:
+    return reverse(f"{kind}-list")
 
 
 def tenant_url(tenant: Tenant) -> str:
     """The tenant's path."""
-    return reverse("tenant-detail", args=[tenant.pk])
+    return f"{_list_url('tenant')}/{tenant.pk}"
 
 
 def operation_url(operation: Operation) -> str:
     """The operation's path."""
-    return reverse("operation-detail", args=[operation.pk])
+    return f"{_list_url('operation')}/{operation.pk}"
 
 
 class OperationErrorSerializer(serializers.Serializer[Any]):
@@ -219,11 +224,10 @@ class OperationSummarySerializer(serializers.Serializer[Any]):
         waiting = operation.kind == "tenant.provision" and (
             operation.is_open or operation.result.get("credentials") == "uncollected"
         )
-        uncollected = waiting and not operation.params.get("collected")
         return {
             "self": operation_url(operation),
             "tenant": tenant_url(operation.tenant) if operation.tenant else None,
-            "credentials": reverse("operation-credentials", args=[operation.pk]) if uncollected else None,
+            "credentials": f"{operation_url(operation)}/credentials" if waiting else None,
         }
 
 

@@ -116,7 +116,7 @@ def _start_provisioning(
     return operations.create(
         "tenant.provision",
         tenant=tenant,
-        params={"login": names[0], "collected": slot is not None},
+        params={"login": names[0]},
         inline=slot is not None,
         retry_of=retry_of,
         actor=actor,

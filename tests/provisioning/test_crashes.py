@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from provisioning import credentials, services
 from provisioning.models import SchemaSlot, Template, TemplateVersion
@@ -159,3 +160,27 @@ def test_workers_killed_at_random_leave_every_tenant_active(template: Any, clust
     states = set(Tenant.objects.filter(operations__in=tenants).values_list("state", flat=True))
     assert states == {"active"}
     assert orphans(cluster) == set()
+
+
+def test_a_warm_claim_that_a_worker_finishes_leaves_its_credentials_to_be_collected(
+    template: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The web process is killed between its two transactions: the caller never saw the password."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: Any) -> None:
+        raise Killed
+
+    slug = fresh_slug()
+    with monkeypatch.context() as patch:
+        patch.setattr(operations.Run, "_begin_step", die)
+        with pytest.raises(Killed):
+            provision(template, slug=slug)
+    operation = Operation.objects.get(tenant__slug=slug)
+    assert operation.state == "running"
+    Operation.objects.filter(pk=operation.pk).update(lease_expires_at=timezone.now())
+    operations.work(operation.pk)
+    connection = credentials.collect_credentials(operation_id=operation.pk, actor=ACTOR, source=SOURCE)
+    assert can_log_in(connection)
