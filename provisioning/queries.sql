@@ -18,11 +18,37 @@ SELECT count(*) FROM pg_stat_activity WHERE usename = ANY(%s);
 -- Which of these roles may log in.
 SELECT rolname FROM pg_roles WHERE rolname = ANY(%s) AND rolcanlogin;
 
--- name: role_memberships
--- Which memberships between these roles exist already: (group, member).
-SELECT g.rolname, m.rolname
-FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
-WHERE m.rolname = ANY(%s);
+-- name: create_roles
+-- tenants/prepare.sql: a schema's roles, none of which can log in.
+SELECT cp.create_roles(%s, %s);
+
+-- name: take_owner
+-- tenants/prepare.sql: the session may become the schema's owner.
+SELECT cp.take_owner(%s);
+
+-- name: release_owner
+-- tenants/prepare.sql: and no longer.
+SELECT cp.release_owner(%s);
+
+-- name: set_limits
+-- tenants/prepare.sql: connection limit and settings of logins.
+SELECT cp.set_limits(%s, %s, %s, %s);
+
+-- name: open_login
+-- tenants/prepare.sql: a login with a new verifier.
+SELECT cp.open_login(%s, %s, %s);
+
+-- name: reopen_logins
+-- tenants/prepare.sql: logins with the passwords they had.
+SELECT cp.reopen_logins(%s, %s);
+
+-- name: close_logins
+-- tenants/prepare.sql: no more logging in.
+SELECT cp.close_logins(%s, %s, %s);
+
+-- name: drop_roles
+-- tenants/prepare.sql: all of a schema's roles.
+SELECT cp.drop_roles(%s);
 
 -- name: droppable_relations
 -- Some of a schema's tables, partitions and materialized views, most dependent first. pg_depend's index on the

@@ -1,19 +1,21 @@
 """A tenant's roles: primitives on an open connection. Each is idempotent.
 
 `<schema>_owner` owns everything and cannot log in; `_rw` and `_ro` hold privileges and are what policies name;
-`_rw_a` and `_rw_b` are the logins, of which rotation opens one before it closes the other.
+`_rw_a` and `_rw_b` are the logins, of which rotation opens one before it closes the other. What is done to them is done
+by the functions of `tenants/prepare.sql`, on the cluster.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from psycopg import Connection, sql
+from psycopg.types.json import Jsonb
 
-from tenants.clusters import TENANTS_GROUP
 from tenants.exceptions import ClusterBusy
 from tenants.identifiers import LOGIN_SUFFIXES, OWNER, READ_ONLY, READ_WRITE, role_name
 from tenants.postgres import load_queries
@@ -28,11 +30,10 @@ _SETTINGS = {
     "lock_timeout_ms": ("lock_timeout", "ms"),
     "temp_file_limit_kb": ("temp_file_limit", "kB"),
 }
-_NOT_OVERRIDABLE = "temp_file_limit"
 
 
 def all_roles(schema: str) -> list[str]:
-    """Every role of a schema, in the order in which they can be dropped."""
+    """Every role of a schema."""
     return [role_name(schema, suffix) for suffix in (*LOGIN_SUFFIXES, READ_ONLY, READ_WRITE, OWNER)]
 
 
@@ -47,88 +48,53 @@ def logins(schema: str) -> list[str]:
 
 
 def create_roles(connection: Connection[Any], schema: str, *, search_path: Sequence[str]) -> None:
-    """Make a schema's roles, none of which can log in yet.
+    """Make a schema's roles, none of which can log in yet, in a short transaction of their own."""
+    connection.execute(QUERIES["create_roles"], [schema, list(search_path)])
 
-    A transaction of its own, and short: granting membership in a group locks that group until the commit.
-    """
-    names = all_roles(schema)
+
+@contextmanager
+def as_owner(connection: Connection[Any], schema: str) -> Iterator[None]:
+    """A transaction in which the session is the schema's owner; outside it, it is not even a member."""
     with connection.transaction():
-        there = existing(connection, schema)
-        statements: list[sql.Composable] = [
-            sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(n)) for n in names if n not in there
-        ]
-        statements += _memberships(connection, schema)
-        statements += [_set_search_path(connection, login, search_path) for login in logins(schema)]
-        connection.execute(sql.SQL("; ").join(statements))
+        connection.execute(QUERIES["take_owner"], [schema])
+        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role_name(schema, OWNER))))
+        yield
+        connection.execute("RESET ROLE")
+        connection.execute(QUERIES["release_owner"], [schema])
 
 
-def _memberships(connection: Connection[Any], schema: str) -> list[sql.Composable]:
-    modern = connection.info.server_version >= 160_000
-    group = sql.SQL("GRANT {} TO {} WITH INHERIT TRUE, SET FALSE" if modern else "GRANT {} TO {}")
-    ours = sql.SQL("GRANT {} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE" if modern else "GRANT {} TO CURRENT_USER")
-    owner, rw = role_name(schema, OWNER), role_name(schema, READ_WRITE)
-    both = sql.SQL(", ").join(map(sql.Identifier, logins(schema)))
-    everyone = sql.SQL(", ").join(map(sql.Identifier, [owner, *logins(schema)]))
-    return [
-        ours.format(sql.Identifier(owner)),
-        group.format(sql.Identifier(rw), both),
-        group.format(sql.Identifier(TENANTS_GROUP), everyone),
-    ]
+def apply_limits(
+    connection: Connection[Any], schema: str, limits: dict[str, int], *, to: Sequence[str] | None = None
+) -> None:
+    """Give logins (both by default) their limits: a rotated login does not inherit the other's settings.
 
-
-def _set_search_path(connection: Connection[Any], login: str, search_path: Sequence[str]) -> sql.Composable:
-    return sql.SQL("ALTER ROLE {} IN DATABASE {} SET search_path = {}").format(
-        sql.Identifier(login),
-        sql.Identifier(connection.info.dbname),
-        sql.SQL(", ").join(map(sql.Identifier, search_path)),
-    )
-
-
-def apply_limits(connection: Connection[Any], schema: str, limits: dict[str, int]) -> None:
-    """Give both logins their limits: a rotated login does not inherit the other's settings.
-
-    `temp_file_limit` is left out where our login was not granted the right to set it.
+    `temp_file_limit` is left out where nobody granted us the right to set it.
     """
-    may_limit_temp = connection.execute("SELECT has_parameter_privilege(%s, 'SET')", [_NOT_OVERRIDABLE]).fetchone() == (
-        True,
-    )
-    statements: list[sql.Composable] = []
-    for login in map(sql.Identifier, logins(schema)):
-        statements.append(
-            sql.SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(login, sql.Literal(limits["connection_limit"]))
-        )
-        for limit, (setting, unit) in _SETTINGS.items():
-            if setting != _NOT_OVERRIDABLE or may_limit_temp:
-                statements.append(
-                    sql.SQL("ALTER ROLE {} SET {} = {}").format(
-                        login, sql.Identifier(setting), sql.Literal(f"{limits[limit]}{unit}")
-                    )
-                )
-    connection.execute(sql.SQL("; ").join(statements))
+    settings = {setting: f"{limits[limit]}{unit}" for limit, (setting, unit) in _SETTINGS.items()}
+    names = list(to) if to is not None else logins(schema)
+    connection.execute(QUERIES["set_limits"], [schema, names, limits["connection_limit"], Jsonb(settings)])
 
 
-def set_password(connection: Connection[Any], login: str, password: str) -> None:
+def open_login(connection: Connection[Any], schema: str, login: str, password: str) -> None:
     """Let `login` log in with `password`, which leaves this process only as a SCRAM verifier."""
     verifier = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256").decode()
-    connection.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(login), sql.Literal(verifier)))
+    connection.execute(QUERIES["open_login"], [schema, login, verifier])
 
 
-def open_logins(connection: Connection[Any], names: Iterable[str]) -> None:
+def reopen_logins(connection: Connection[Any], schema: str, names: Sequence[str]) -> None:
     """Let these log in again, with the passwords they had."""
-    for name in names:
-        connection.execute(sql.SQL("ALTER ROLE {} LOGIN").format(sql.Identifier(name)))
+    connection.execute(QUERIES["reopen_logins"], [schema, list(names)])
 
 
-def close_logins(connection: Connection[Any], names: Sequence[str], *, forget_password: bool = False) -> int:
+def close_logins(
+    connection: Connection[Any], schema: str, names: Sequence[str], *, forget_password: bool = False
+) -> int:
     """Shut these logins out and end their sessions. Returns how many sessions there were.
 
     NOLOGIN alone leaves sessions open, so they are terminated until none is left.
     Raises ClusterBusy when some are still there after 5 s.
     """
-    password = sql.SQL(" PASSWORD NULL" if forget_password else "")
-    with connection.transaction():
-        for name in names:
-            connection.execute(sql.SQL("ALTER ROLE {} NOLOGIN{}").format(sql.Identifier(name), password))
+    connection.execute(QUERIES["close_logins"], [schema, list(names), forget_password])
     return end_sessions(connection, names)
 
 
@@ -156,24 +122,4 @@ def able_to_log_in(connection: Connection[Any], names: Sequence[str]) -> set[str
 
 def drop_roles(connection: Connection[Any], schema: str) -> None:
     """Drop a schema's roles, after the schema itself."""
-    names = all_roles(schema)
-    with connection.transaction():
-        there = existing(connection, schema)
-        if (owner := role_name(schema, OWNER)) in there:
-            _drop_owned(connection, owner)
-        for name in names:
-            if name in there:
-                connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
-
-
-def _drop_owned(connection: Connection[Any], owner: str) -> None:
-    """Remove the owner's default privileges, the last thing that binds the roles."""
-    role = sql.Identifier(owner)
-    held = connection.execute(
-        "SELECT EXISTS (SELECT FROM pg_auth_members WHERE roleid = %s::regrole AND member = current_user::regrole)"
-        " OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)",
-        [f'"{owner}"'],
-    ).fetchone()
-    if held == (False,):
-        connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(role))
-    connection.execute(sql.SQL("SET LOCAL ROLE {}; DROP OWNED BY {}; RESET ROLE").format(role, role))
+    connection.execute(QUERIES["drop_roles"], [schema])

@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
+from provisioning.roles import as_owner
 from tenants.identifiers import OWNER, READ_ONLY, READ_WRITE, check_schema_name, role_name
 from tenants.postgres import load_queries
 
@@ -31,20 +32,20 @@ def clone(
 
     Nothing is done when the schema exists: it can only be complete, since all of it commits at once.
     """
-    owner = sql.Identifier(role_name(schema, OWNER))
     groups = sql.SQL(", ").join(sql.Identifier(role_name(schema, suffix)) for suffix in (READ_WRITE, READ_ONLY))
-    begin = sql.SQL(
-        "SET LOCAL statement_timeout = {timeout}; CREATE SCHEMA {schema} AUTHORIZATION {owner};"
-        " SET LOCAL ROLE {owner}; GRANT USAGE ON SCHEMA {schema} TO {groups}"
-    ).format(timeout=timeout_ms, schema=sql.Identifier(schema), owner=owner, groups=groups)
+    names = {"schema": sql.Identifier(schema), "owner": sql.Identifier(role_name(schema, OWNER)), "groups": groups}
     with connection.transaction():
         if exists(connection, schema):
             return
-        connection.execute(begin)
+        connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(timeout_ms))
+        connection.execute(QUERIES["take_owner"], [schema])
+        connection.execute(sql.SQL("CREATE SCHEMA {schema} AUTHORIZATION {owner}; SET LOCAL ROLE {owner};"
+                                   " GRANT USAGE ON SCHEMA {schema} TO {groups}").format(**names))  # fmt: skip
         connection.execute(script.encode())  # no parameters: one message, and every `%` in it is its own
         if then is not None:
             connection.execute(then)
         connection.execute("RESET ROLE")
+        connection.execute(QUERIES["release_owner"], [schema])
 
 
 def drop(connection: Connection[Any], schema: str, *, on_batch: Callable[[int], None] | None = None) -> None:
@@ -52,11 +53,9 @@ def drop(connection: Connection[Any], schema: str, *, on_batch: Callable[[int], 
 
     Each batch is a transaction; `on_batch` hears how many relations it dropped. A schema that is gone is fine.
     """
-    owner = sql.Identifier(role_name(schema, OWNER))
     while exists(connection, schema):
         rows = connection.execute(QUERIES["droppable_relations"], [f'"{schema}"', DROP_BATCH]).fetchall()
-        with connection.transaction():
-            connection.execute(sql.SQL("SET LOCAL ROLE {}").format(owner))
+        with as_owner(connection, schema):
             if len(rows) < DROP_BATCH:
                 connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
             for kind, name in rows if len(rows) >= DROP_BATCH else ():

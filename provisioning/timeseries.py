@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from provisioning.roles import as_owner
 from tenants.postgres import load_queries
 
 _QUERIES = load_queries(Path(__file__).with_name("timeseries.sql"))
@@ -247,7 +248,7 @@ def maintain(
     Idempotent. One query finds what is missing everywhere; then a short transaction for each schema that needs some and
     one for each that has some to drop. What fails (a lock held too long, rows that others still refer to) does not hold
     the rest back: the schema is named in `failed`, with the reason.
-    `conn` must be in autocommit mode, its role allowed to SET ROLE to the schemas' owners.
+    `conn` must be in autocommit mode.
     """
     report = Maintenance()
     present = _present(conn, targets)
@@ -262,10 +263,9 @@ def maintain(
 def _apply(
     conn: psycopg.Connection[Any], schema: str, statements: Sequence[sql.Composable], report: Maintenance
 ) -> bool:
-    role = sql.SQL("SET LOCAL ROLE {};\n").format(sql.Identifier(f"{schema}_owner"))
     try:
-        with conn.transaction():
-            conn.execute(sql.Composed([role, *statements]), prepare=False)
+        with as_owner(conn, schema):
+            conn.execute(sql.Composed(statements), prepare=False)
     except psycopg.Error as error:
         if conn.closed:
             raise

@@ -81,8 +81,8 @@ def provision(run: Run) -> None:
 def _open_first_login(run: Run, login: TenantRole) -> None:
     tenant = run.tenant
     with session(tenant.cluster.dsn()) as connection, connection.transaction():
-        roles.apply_limits(connection, tenant.schema_name, tenant.effective_limits())
-        roles.set_password(connection, login.name, login.password())
+        roles.apply_limits(connection, tenant.schema_name, tenant.effective_limits(), to=[login.name])
+        roles.open_login(connection, tenant.schema_name, login.name, login.password())
 
 
 def undo_provision(run: Run) -> None:
@@ -109,7 +109,7 @@ def _close_all_logins(run: Run) -> None:
         if needed:
             names = roles.logins(run.tenant.schema_name)
             with session(run.tenant.cluster.dsn()) as connection:
-                roles.close_logins(connection, names)
+                roles.close_logins(connection, run.tenant.schema_name, names)
                 if still := roles.able_to_log_in(connection, names):
                     raise ClusterError(f"{min(still)} can still log in.")
 
@@ -120,7 +120,7 @@ def _open_issued_logins(run: Run) -> None:
         if needed:
             issued = TenantRole.objects.filter(tenant=run.tenant).exclude(state=Login.OFF).exclude(secret="")
             with session(run.tenant.cluster.dsn()) as connection, connection.transaction():
-                roles.open_logins(connection, issued.values_list("name", flat=True))
+                roles.reopen_logins(connection, run.tenant.schema_name, list(issued.values_list("name", flat=True)))
 
 
 def _reopen(run: Run) -> None:
@@ -243,7 +243,7 @@ def undo_rotate(run: Run) -> None:
     with run.step("close new login") as needed:
         if needed:
             with session(run.tenant.cluster.dsn()) as connection:
-                roles.close_logins(connection, [name], forget_password=True)
+                roles.close_logins(connection, run.tenant.schema_name, [name], forget_password=True)
     with run.end():
         TenantRole.objects.filter(tenant=run.tenant, name=name, state=Login.OFF).update(secret="")
 
@@ -254,7 +254,7 @@ def retire_login(run: Run) -> None:
     with run.step("close old login") as needed:
         if needed:
             with session(run.tenant.cluster.dsn()) as connection:
-                roles.close_logins(connection, [name], forget_password=True)
+                roles.close_logins(connection, run.tenant.schema_name, [name], forget_password=True)
     with run.finish():
         TenantRole.objects.filter(tenant=run.tenant, name=name, state=Login.RETIRING).update(
             state=Login.OFF, secret="", retire_at=None

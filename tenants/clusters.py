@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 MINIMUM_VERSION = 150_000
 TENANTS_GROUP = "cp_tenants"
+PREPARE = Path(__file__).with_name("prepare.sql")
 
 # What the login must be able to do, and what an administrator grants when it cannot.
 NEEDS = {
@@ -55,9 +58,11 @@ def inspect(dsn: Dsn) -> dict[str, Any]:
 
 
 def prepare(dsn: Dsn) -> None:
-    """Make what all tenants of a database share: the group role, the schema for extensions. Idempotent.
+    """Make what all tenants of a database share: the group role, the schema for extensions, and the functions by which
+    roles are made and changed (unless a superuser has installed them). Idempotent.
 
-    Done once per database and never per tenant, since parallel GRANTs on shared objects fail.
+    Done once per database and never per tenant, since parallel GRANTs on shared objects fail. Raises ClusterUnusable
+    when somebody else's functions are there in another version.
     """
     group = sql.Identifier(TENANTS_GROUP)
     with connect(dsn) as connection:
@@ -66,6 +71,21 @@ def prepare(dsn: Dsn) -> None:
         connection.execute("CREATE SCHEMA IF NOT EXISTS extensions")
         connection.execute(sql.SQL("GRANT USAGE ON SCHEMA extensions TO {}").format(group))
         connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(dsn.dbname), group))
+        _install_functions(connection)
+
+
+def _install_functions(connection: psycopg.Connection[Any]) -> None:
+    wanted = int(re.findall(r"AS 'SELECT (\d+)'", PREPARE.read_text(encoding="utf-8"))[0])
+    there = connection.execute(QUERIES["functions"]).fetchone()
+    if there is not None and there[0] and connection.execute("SELECT cp.version()").fetchone() == (wanted,):
+        return
+    try:
+        connection.execute(PREPARE.read_bytes())
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ClusterUnusable(
+            "The functions in the schema cp are somebody else's and not of this version.",
+            hint=f"As superuser: run {PREPARE.name} in this database, and grant EXECUTE on them to our login.",
+        ) from error
 
 
 def _note(cluster: Cluster, facts: dict[str, Any]) -> None:

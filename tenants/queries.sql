@@ -18,3 +18,8 @@ WHERE r.rolname = current_user;
 SELECT e.extname AS name, e.extversion AS version, n.nspname AS schema
 FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 ORDER BY 1;
+
+-- name: functions
+-- Whether the functions of prepare.sql are installed and ours to call. (A schema we may not use hides them.)
+SELECT has_schema_privilege(n.oid, 'USAGE') AND to_regprocedure('cp.version()') IS NOT NULL
+FROM pg_namespace n WHERE n.nspname = 'cp';

@@ -11,6 +11,8 @@ GROUP = "cp_tenants"  # holds what all tenants share
 DATABASE = "controlplane"
 EXTENSIONS = "extensions"  # schema of shared extensions
 STATEMENTS = Path(__file__).with_name("bootstrap.sql")
+# The functions by which the login acts on tenants' roles. Owned by a superuser, they spare it any right of its own.
+FUNCTIONS = Path(__file__).resolve().parents[2] / "tenants" / "prepare.sql"
 
 
 def _exists(connection: psycopg.Connection, query: str, name: str) -> bool:
@@ -38,12 +40,12 @@ def prepare_cluster(connect: Callable[[str], psycopg.Connection], *, role_passwo
             )
         for statement in _statements("cluster"):
             connection.execute(statement)
-    with connect(DATABASE) as connection:
-        for statement in _statements("database"):
-            connection.execute(statement)
-    with connect("template1") as connection:
-        for statement in _statements("template1"):
-            connection.execute(statement)
+    for database, sections in {DATABASE: ("database", "functions"), "template1": ("template1", "functions")}.items():
+        with connect(database) as connection:
+            connection.execute(FUNCTIONS.read_bytes())
+            for section in sections:
+                for statement in _statements(section):
+                    connection.execute(statement)
 
 
 def _prepare_roles(connection: psycopg.Connection, password: str) -> None:

@@ -20,3 +20,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA extensions;
 -- section: template1
 -- Databases made later inherit this.
 REVOKE ALL ON SCHEMA public FROM PUBLIC
+-- section: functions
+-- tenants/prepare.sql is run before this, here and in template1.
+GRANT USAGE ON SCHEMA cp TO controlplane;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA cp TO controlplane;

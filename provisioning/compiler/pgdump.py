@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import psycopg
 from psycopg import sql
 
+from provisioning import roles
 from provisioning.compiler import lexer
 from provisioning.compiler.sqlscript import Statement, split
 from tenants.exceptions import TemplateRefused
+from tenants.identifiers import SCHEMA_NAME
 from tenants.postgres import Dsn, binary, connect, load_queries
 
 DUMP_TIMEOUT_SECONDS = 1800
@@ -86,9 +91,26 @@ def live_dump(dsn: Dsn, schema: str, *, with_data: bool) -> str:
 
     Raises TemplateRefused when there is no such schema or a part of it cannot be read.
     """
-    with connect(dsn) as conn:
-        row = conn.execute(_QUERIES["live_schema"], {"schema": schema}).fetchone()
-        major = conn.info.server_version // 10_000
+    with connect(dsn, autocommit=True) as conn, _reading(conn, schema):
+        return _live_dump(conn, dsn, schema, with_data)
+
+
+@contextmanager
+def _reading(conn: psycopg.Connection[Any], schema: str) -> Iterator[None]:
+    """A tenant's schema is read as its owner, which our login is only for as long as it reads."""
+    if not SCHEMA_NAME.match(schema) or not roles.existing(conn, schema):
+        yield
+        return
+    conn.execute(roles.QUERIES["take_owner"], [schema])
+    try:
+        yield
+    finally:
+        conn.execute(roles.QUERIES["release_owner"], [schema])
+
+
+def _live_dump(conn: psycopg.Connection[Any], dsn: Dsn, schema: str, with_data: bool) -> str:
+    row = conn.execute(_QUERIES["live_schema"], {"schema": schema}).fetchone()
+    major = conn.info.server_version // 10_000
     if row is None:
         raise TemplateRefused(reason=f"there is no schema {schema!r} in the database {dsn.dbname!r}")
     arguments = [] if with_data else ["--schema-only"]

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from django.utils import timezone
 
-from provisioning import imports, maintenance, pool, slots, timeseries
+from provisioning import imports, maintenance, pool, roles, slots, timeseries
 from provisioning.compiler import SqlDirectory
 from provisioning.models import SchemaSlot, TemplateVersion
 from tenants.exceptions import CloneMismatch
@@ -90,8 +90,7 @@ def test_a_clone_that_differs_is_never_ready(own_template: Any, cluster: Cluster
     slot = slots.reserve(cluster, own_template)
     slots.create_roles(slot)
     slots.clone_schema(slot)
-    with connect(cluster.dsn()) as session:
-        session.execute(f"SET LOCAL ROLE {slot.schema_name}_owner")
+    with connect(cluster.dsn(), autocommit=True) as session, roles.as_owner(session, slot.schema_name):
         session.execute(f"DROP POLICY tenant_ro ON {slot.schema_name}.notes")
     with pytest.raises(CloneMismatch):
         slots.verify(slot)

@@ -1,0 +1,150 @@
+-- What the control plane's login may do to tenants' roles on a cluster, as functions it calls.
+--
+-- Installed once per database, best by a superuser: then the login needs no right over any role but what these functions
+-- do, and is a member of none. (A member of thousands of roles pays for each of them whenever any role changes: at 400
+-- tenants an ALTER ROLE took ten times as long.) Where there is no superuser to be had, the login installs them itself
+-- and they act with its CREATEROLE.
+--
+-- Every statement can be repeated. Names are checked, quoted by format(), and must be a tenant's.
+CREATE SCHEMA IF NOT EXISTS cp;
+REVOKE ALL ON SCHEMA cp FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION cp.version() RETURNS int LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS 'SELECT 1';
+
+-- Raises unless these are logins of a tenant's schema.
+CREATE OR REPLACE FUNCTION cp.require_tenant(schema_name text, logins text[] DEFAULT '{}') RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF schema_name IS NULL OR schema_name !~ '^t_[a-z2-7]{20}$' THEN
+    RAISE EXCEPTION '% is not the name of a tenant schema', quote_nullable(schema_name) USING ERRCODE = 'invalid_name';
+  END IF;
+  IF NOT logins <@ ARRAY[schema_name || '_rw_a', schema_name || '_rw_b'] THEN
+    RAISE EXCEPTION 'these are not logins of %', schema_name USING ERRCODE = 'invalid_name';
+  END IF;
+END $$;
+
+-- Makes a schema's five roles, none of which can log in. To be a short transaction: granting membership in a group locks
+-- that group until the commit.
+CREATE OR REPLACE FUNCTION cp.create_roles(schema_name text, search_path text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  how text := CASE WHEN current_setting('server_version_num')::int >= 160000 THEN ' WITH INHERIT TRUE, SET FALSE' ELSE '' END;
+  path text := (SELECT string_agg(quote_ident(p), ', ' ORDER BY o) FROM unnest(search_path) WITH ORDINALITY AS u (p, o));
+  suffix text;
+BEGIN
+  PERFORM cp.require_tenant(schema_name);
+  FOREACH suffix IN ARRAY ARRAY['owner', 'rw', 'ro', 'rw_a', 'rw_b'] LOOP
+    IF to_regrole(schema_name || '_' || suffix) IS NULL THEN
+      EXECUTE format('CREATE ROLE %I NOLOGIN', schema_name || '_' || suffix);
+    END IF;
+  END LOOP;
+  EXECUTE format('GRANT %I TO %I, %I' || how, schema_name || '_rw', schema_name || '_rw_a', schema_name || '_rw_b');
+  EXECUTE format('GRANT cp_tenants TO %I, %I, %I' || how,
+                 schema_name || '_owner', schema_name || '_rw_a', schema_name || '_rw_b');
+  FOREACH suffix IN ARRAY ARRAY['rw_a', 'rw_b'] LOOP
+    EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = %s', schema_name || '_' || suffix, current_database(), path);
+  END LOOP;
+END $$;
+
+-- Lets the session become the schema's owner, and ends that; both within the transaction that does the owner's work.
+CREATE OR REPLACE FUNCTION cp.take_owner(schema_name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  how text := CASE WHEN current_setting('server_version_num')::int >= 160000 THEN ' WITH INHERIT FALSE, SET TRUE' ELSE '' END;
+BEGIN
+  PERFORM cp.require_tenant(schema_name);
+  EXECUTE format('GRANT %I TO %I' || how, schema_name || '_owner', session_user);
+END $$;
+
+CREATE OR REPLACE FUNCTION cp.release_owner(schema_name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  owner text := schema_name || '_owner';
+  -- Whoever made a role without being superuser administers it for good (PostgreSQL 16 and later), and others may have
+  -- their membership from there: then only the right to become the owner is taken back.
+  what text := CASE WHEN current_setting('server_version_num')::int >= 160000 AND EXISTS (
+    SELECT FROM pg_auth_members WHERE roleid = to_regrole(owner) AND member = quote_ident(session_user)::regrole AND admin_option
+  ) THEN 'SET OPTION FOR ' ELSE '' END;
+BEGIN
+  PERFORM cp.require_tenant(schema_name);
+  EXECUTE format('REVOKE ' || what || '%I FROM %I', owner, session_user);
+END $$;
+
+-- Gives logins their limits: the number of connections, and settings by name ({"statement_timeout": "30000ms", …}).
+CREATE OR REPLACE FUNCTION cp.set_limits(schema_name text, logins text[], connection_limit int, settings jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  login text;
+  setting record;
+BEGIN
+  PERFORM cp.require_tenant(schema_name, logins);
+  FOREACH login IN ARRAY logins LOOP
+    EXECUTE format('ALTER ROLE %I CONNECTION LIMIT %s', login, connection_limit);
+    FOR setting IN SELECT key, value FROM jsonb_each_text(settings) LOOP
+      IF setting.key NOT IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'lock_timeout', 'temp_file_limit') THEN
+        RAISE EXCEPTION '% is not a limit', setting.key USING ERRCODE = 'invalid_parameter_value';
+      END IF;
+      -- Only a superuser, or whom one has granted it to, may set this one; it is left out where we may not.
+      IF setting.key <> 'temp_file_limit' OR has_parameter_privilege(current_user, 'temp_file_limit', 'SET') THEN
+        EXECUTE format('ALTER ROLE %I SET %I = %L', login, setting.key, setting.value);
+      END IF;
+    END LOOP;
+  END LOOP;
+END $$;
+
+-- Lets a login in with a new password, of which only the SCRAM verifier ever comes here.
+CREATE OR REPLACE FUNCTION cp.open_login(schema_name text, login text, verifier text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM cp.require_tenant(schema_name, ARRAY[login]);
+  IF verifier IS NULL OR verifier !~ '^SCRAM-SHA-256\$[0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+$' THEN
+    RAISE EXCEPTION 'this is not a SCRAM verifier' USING ERRCODE = 'invalid_password';
+  END IF;
+  EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', login, verifier);
+END $$;
+
+-- Lets logins in again, with the passwords they had.
+CREATE OR REPLACE FUNCTION cp.reopen_logins(schema_name text, logins text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE login text;
+BEGIN
+  PERFORM cp.require_tenant(schema_name, logins);
+  FOREACH login IN ARRAY logins LOOP
+    EXECUTE format('ALTER ROLE %I LOGIN', login);
+  END LOOP;
+END $$;
+
+-- Shuts logins out. Their sessions go on until they are ended.
+CREATE OR REPLACE FUNCTION cp.close_logins(schema_name text, logins text[], forget_password boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE login text;
+BEGIN
+  PERFORM cp.require_tenant(schema_name, logins);
+  FOREACH login IN ARRAY logins LOOP
+    IF to_regrole(login) IS NOT NULL THEN
+      EXECUTE format('ALTER ROLE %I NOLOGIN' || CASE WHEN forget_password THEN ' PASSWORD NULL' ELSE '' END, login);
+    END IF;
+  END LOOP;
+END $$;
+
+-- Drops a schema's roles, after the schema itself; those that are gone already are fine.
+CREATE OR REPLACE FUNCTION cp.drop_roles(schema_name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  owner text := schema_name || '_owner';
+  suffix text;
+BEGIN
+  PERFORM cp.require_tenant(schema_name);
+  IF to_regrole(owner) IS NOT NULL THEN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+      EXECUTE format('GRANT %I TO %I', owner, current_user);
+    END IF;
+    EXECUTE format('DROP OWNED BY %I', owner);  -- its default privileges, the last thing that binds the others
+  END IF;
+  FOREACH suffix IN ARRAY ARRAY['rw_a', 'rw_b', 'ro', 'rw', 'owner'] LOOP
+    EXECUTE format('DROP ROLE IF EXISTS %I', schema_name || '_' || suffix);
+  END LOOP;
+END $$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA cp FROM PUBLIC;
