@@ -17,9 +17,12 @@ check_settings() {
     python manage.py check >/dev/null
 }
 
-# Processes of one container share their counters through files; those of a former run must not count.
+# The web server's processes share their counters through files. Those of a former run must not count, nor those of
+# programs whose counters nobody asks for.
 prepare_metrics() {
-    if [ -n "${PROMETHEUS_MULTIPROC_DIR:-}" ]; then
+    if [ "$1" != web ]; then
+        unset PROMETHEUS_MULTIPROC_DIR
+    elif [ -n "${PROMETHEUS_MULTIPROC_DIR:-}" ]; then
         mkdir -p "$PROMETHEUS_MULTIPROC_DIR"
         rm -f "$PROMETHEUS_MULTIPROC_DIR"/*.db
     fi
@@ -50,11 +53,11 @@ bootstrap() {
 }
 
 [ $# -gt 0 ] || usage
+prepare_metrics "$1"
 case "$1" in
 web | worker | beat)
     [ $# -eq 1 ] || usage
     check_settings
-    prepare_metrics
     "$1"
     ;;
 migrate | bootstrap)

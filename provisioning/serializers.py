@@ -8,13 +8,13 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from provisioning.models import Template
-from tenants.rest.fields import StrictSerializer, TextField, WholeNumberField
+from tenants.rest.fields import StrictBooleanField, StrictSerializer, TextField, WholeNumberField, represent
 from tenants.serializers import (
     ANYTHING,
     LabelsField,
     LimitsField,
     NameField,
-    OperationSerializer,
+    OperationSummarySerializer,
     ReasonField,
     SlugField,
     TenantSerializer,
@@ -53,13 +53,7 @@ class PurgeSerializer(StrictSerializer):
 
     confirm_slug = TextField(max_length=40, help_text="The tenant's slug, once more.")
     reason = ReasonField(required=True, allow_blank=False)
-    force = serializers.BooleanField(required=False, help_text="Also before the grace period is over.")
-
-    def validate_force(self, value: bool) -> bool:
-        """Raises ValidationError for what only looks like a boolean."""
-        if not isinstance(self.initial_data.get("force"), bool):
-            raise serializers.ValidationError("Must be a valid boolean.", code="invalid")
-        return value
+    force = StrictBooleanField(required=False, help_text="Also before the grace period is over.")
 
 
 class RotateSerializer(StrictSerializer):
@@ -96,13 +90,13 @@ class TenantWithConnectionSerializer(TenantSerializer):
     """A tenant and its new credentials."""
 
     connection = ConnectionSerializer()
-    operation = OperationSerializer(allow_null=True)
+    operation = OperationSummarySerializer(allow_null=True)
 
 
 class TenantWithOperationSerializer(TenantSerializer):
     """A tenant, and the operation that has changed it; null when nothing had to be done."""
 
-    operation = OperationSerializer(allow_null=True)
+    operation = OperationSummarySerializer(allow_null=True)
 
 
 class TemplateVersionSerializer(serializers.Serializer[Any]):
@@ -148,4 +142,4 @@ class TemplateSerializer(serializers.Serializer[Any]):
     @extend_schema_field(TemplateVersionSerializer(many=True))
     def get_versions(self, template: Template) -> Any:
         """All versions."""
-        return TemplateVersionSerializer(template.versions.all(), many=True).data
+        return [represent(TemplateVersionSerializer, version) for version in template.versions.all()]

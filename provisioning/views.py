@@ -28,11 +28,13 @@ from tenants.filters import TenantFilter
 from tenants.models import ApiKey, Operation, Tenant
 from tenants.rest.context import actor_of, source_of
 from tenants.rest.etags import check_if_match, etag_of, not_modified
+from tenants.rest.fields import represent, validate
 from tenants.rest.filters import StrictFilterBackend
 from tenants.rest.views import ApiView
 from tenants.serializers import (
     EmptySerializer,
     OperationSerializer,
+    OperationSummarySerializer,
     ReasonSerializer,
     TenantSerializer,
     operation_url,
@@ -63,11 +65,11 @@ def _prefers_async(request: Request) -> bool:
 
 def _with(tenant: Tenant, outcome: services.Outcome, **more: Any) -> Response:
     """200: the tenant as it now is, the operation that did it, and what else there is to say."""
-    operation = get_operation(outcome.operation.pk) if outcome.operation else None
+    operation = outcome.operation
     data = {
-        **TenantSerializer(tenant).data,
+        **represent(TenantSerializer, tenant),
         **more,
-        "operation": OperationSerializer(operation).data if operation else None,
+        "operation": represent(OperationSummarySerializer, operation) if operation else None,
     }
     headers = {"ETag": etag_of(tenant)}
     if operation is not None:
@@ -171,7 +173,7 @@ class TenantResource(ApiView):
         headers = {"ETag": etag_of(tenant), "Cache-Control": "private, no-cache"}
         if not_modified(request, tenant):
             return Response(None, status=304, headers=headers)
-        return Response(TenantSerializer(tenant).data, headers=headers)
+        return Response(represent(TenantSerializer, tenant), headers=headers)
 
     @extend_schema(
         operation_id="change_tenant",
@@ -196,11 +198,8 @@ class TenantResource(ApiView):
     def delete(self, request: Request, pk: UUID) -> Response:
         """Shut it out and begin its grace period, in which it can be undeleted; afterwards it is purged."""
         self.valid_body(EmptySerializer, request)
-        query = DeletionSerializer(data=request.query_params.dict())
-        query.is_valid(raise_exception=True)
-        outcome = services.delete_tenant(
-            tenant_id=pk, **query.validated_data, actor=actor_of(request), source=source_of(request)
-        )
+        options = validate(DeletionSerializer, request.query_params.dict())
+        outcome = services.delete_tenant(tenant_id=pk, **options, actor=actor_of(request), source=source_of(request))
         return _with(outcome.tenant, outcome)
 
 

@@ -88,9 +88,7 @@ def translate(error: psycopg.Error) -> ControlPlaneError:
         return ClusterBusy(f"The cluster is busy: {text}.", sqlstate=error.sqlstate, hint="Try again shortly.")
     if isinstance(error, PoolTimeout):
         return ClusterUnavailable("The cluster gives no connection.", hint="Is it up, and are its slots free?")
-    if isinstance(error, _UNAVAILABLE) or (
-        isinstance(error, psycopg.OperationalError) and error.sqlstate is None
-    ):
+    if isinstance(error, _UNAVAILABLE) or (isinstance(error, psycopg.OperationalError) and error.sqlstate is None):
         return ClusterUnavailable(f"The cluster cannot be reached: {text}.", sqlstate=error.sqlstate)
     return ClusterError(f"PostgreSQL refused: {text}.", sqlstate=error.sqlstate)
 

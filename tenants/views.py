@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -15,6 +14,7 @@ from tenants.exceptions import NotFound
 from tenants.filters import AuditEventFilter, OperationFilter
 from tenants.models import AuditEvent, Cluster, Operation, Plan
 from tenants.rest.context import actor_of, source_of
+from tenants.rest.fields import represent
 from tenants.rest.filters import StrictFilterBackend
 from tenants.rest.views import ApiView
 from tenants.serializers import (
@@ -82,7 +82,7 @@ class OperationDetail(ApiView):
         """An operation with its steps. Poll it until `state` is succeeded, failed or cancelled."""
         operation = get_operation(pk)
         headers = {"Retry-After": "1"} if operation.is_open else None
-        return Response(OperationSerializer(operation).data, headers=headers)
+        return Response(represent(OperationSerializer, operation), headers=headers)
 
 
 class OperationAct(ApiView):
@@ -105,7 +105,7 @@ class OperationCancel(OperationAct):
         operations.cancel(
             get_operation(pk), reason=body.get("reason", ""), actor=actor_of(request), source=source_of(request)
         )
-        return Response(OperationSerializer(get_operation(pk)).data)
+        return Response(represent(OperationSerializer, get_operation(pk)))
 
 
 class OperationRetry(OperationAct):
@@ -148,7 +148,7 @@ class AuditEventDetail(ApiView):
     @extend_schema(operation_id="get_audit_event")
     def get(self, request: Request, pk: int) -> Response:
         """One audit event."""
-        return Response(AuditEventSerializer(self.get_object()).data)
+        return Response(represent(AuditEventSerializer, self.get_object()))
 
 
 class ClusterList(ListView):
@@ -176,7 +176,7 @@ class ClusterDetail(ApiView):
     @extend_schema(operation_id="get_cluster")
     def get(self, request: Request, pk: int) -> Response:
         """One cluster."""
-        return Response(ClusterSerializer(self.get_object()).data)
+        return Response(represent(ClusterSerializer, self.get_object()))
 
 
 class PlanList(ListView):
@@ -197,5 +197,4 @@ def accepted(operation: Operation) -> Response:
     """202: the work goes on in a worker; Location says where to look."""
     operation = get_operation(operation.pk)
     headers = {"Location": operation_url(operation), "Retry-After": "1"}
-    data: dict[str, Any] = OperationSerializer(operation).data
-    return Response(data, status=202, headers=headers)
+    return Response(represent(OperationSerializer, operation), status=202, headers=headers)

@@ -1,15 +1,17 @@
 #!/bin/sh
 # Run once by the image of PostgreSQL, as superuser, on an empty data directory: roles, database and shared schemas
 # as everywhere else (bootstrap.sql), then what the pooler needs (pooler.sql). Can be run again.
-# PG* say where; BOOTSTRAP_SQL, POOLER_SQL and the two password files say what.
+# PG* say where; BOOTSTRAP_SQL, PREPARE_SQL, POOLER_SQL and the two password files say what.
 set -eu
 
+export PGOPTIONS="-c client_min_messages=warning"
 export PGUSER="${PGUSER:-${POSTGRES_USER:-postgres}}"
 bootstrap="${BOOTSTRAP_SQL:-/opt/controlplane/bootstrap.sql}"
+prepare="${PREPARE_SQL:-/opt/controlplane/prepare.sql}"
 pooler="${POOLER_SQL:-/opt/controlplane/pooler.sql}"
 export CONTROLPLANE_PASSWORD_FILE="${CONTROLPLANE_PASSWORD_FILE:-/run/secrets/controlplane_password}"
 export PGBOUNCER_PASSWORD_FILE="${PGBOUNCER_PASSWORD_FILE:-/run/secrets/pgbouncer_password}"
-for file in "$bootstrap" "$pooler" "$CONTROLPLANE_PASSWORD_FILE" "$PGBOUNCER_PASSWORD_FILE"; do
+for file in "$bootstrap" "$prepare" "$pooler" "$CONTROLPLANE_PASSWORD_FILE" "$PGBOUNCER_PASSWORD_FILE"; do
     [ -s "$file" ] || { echo "error: $file is missing or empty" >&2; exit 1; }
 done
 
@@ -46,4 +48,8 @@ SQL
 section cluster | run postgres
 section database | run controlplane
 section template1 | run template1
+for database in controlplane template1; do
+    run "$database" <"$prepare"
+    section functions | run "$database"
+done
 run controlplane <"$pooler"

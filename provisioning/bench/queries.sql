@@ -6,10 +6,6 @@ JOIN pg_roles r ON r.oid = s.setrole
 JOIN pg_database d ON d.oid = s.setdatabase
 WHERE d.datname = %s AND r.rolname ~ '^t_[a-z2-7]{20}_rw_[ab]$';
 
--- name: roles_by_stem
--- The roles of these schemas that exist.
-SELECT rolname FROM pg_roles WHERE rolname ~ '^t_[a-z2-7]{20}_' AND left(rolname, 22) = ANY(%s);
-
 -- name: scratch_databases
 -- Registries that benchmarks made, those of killed ones among them.
 SELECT datname FROM pg_database WHERE datname ~ '^cpbench_[0-9a-f]{12}$';

@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -16,13 +16,14 @@ from django.conf import settings
 from django.db import connection as own_connection
 from psycopg import Connection, sql
 
+from provisioning import roles
+from tenants import clusters
 from tenants.postgres import Dsn, connect, load_queries
 
 PREFIX = "cpbench_"
 QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 # Dropping a database removes each of its files, of which hundreds of schemas have many.
 DROP_TIMEOUT_MS = 600_000
-ROLES_AT_ONCE = 100
 
 
 def own_dsn() -> Dsn:
@@ -88,18 +89,13 @@ def _sweep(held: Connection) -> None:
 
 def drop(dsn: Dsn, name: str) -> None:
     """Remove the scratch database `name`, the roles of the tenants in it, and its queue. Can be repeated."""
+    clusters.prepare(dsn)
     with connect(dsn, autocommit=True, application_name="bench", statement_timeout_ms=DROP_TIMEOUT_MS) as connection:
         stems = [row[0] for row in connection.execute(QUERIES["roles_of_database"], [name]).fetchall()]
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-        _drop_roles(connection, stems)
+        for stem in stems:
+            roles.drop_roles(connection, stem)
     _forget_queue(name)
-
-
-def _drop_roles(connection: Connection, stems: Sequence[str]) -> None:
-    roles = [row[0] for row in connection.execute(QUERIES["roles_by_stem"], [list(stems)]).fetchall()]
-    for start in range(0, len(roles), ROLES_AT_ONCE):
-        some = sql.SQL(", ").join(map(sql.Identifier, roles[start : start + ROLES_AT_ONCE]))
-        connection.execute(sql.SQL("DROP ROLE {}").format(some))
 
 
 def _forget_queue(name: str) -> None:

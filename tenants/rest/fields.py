@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from rest_framework import serializers
 
 from tenants.exceptions import InvalidInput
+
+
+@functools.cache
+def _one(serializer: type[serializers.Serializer[Any]]) -> serializers.Serializer[Any]:
+    """One serializer of a class for the whole process: making one copies all its fields, using it changes none."""
+    return serializer()
+
+
+def represent(serializer: type[serializers.Serializer[Any]], value: Any) -> dict[str, Any]:
+    """`value` as `serializer` shows it."""
+    return _one(serializer).to_representation(value)
+
+
+def validate(serializer: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
+    """`data` as `serializer` validates it. Raises ValidationError with all there is against it."""
+    return _one(serializer).run_validation(data)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -72,3 +89,13 @@ class WholeNumberField(serializers.IntegerField):
         if not isinstance(data, int) or isinstance(data, bool):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+class StrictBooleanField(serializers.BooleanField):
+    """A JSON boolean."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Raises ValidationError for anything but true and false."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from tenants.exceptions import ControlPlaneError
 from tenants.rest import denials, idempotency
+from tenants.rest.fields import represent, validate
 from tenants.rest.filters import known_parameters, refuse_unknown
 from tenants.rest.throttling import anonymous_wait
 
@@ -100,11 +101,10 @@ class ApiView(GenericAPIView[Any]):
 
     def list_page(self, request: Request) -> Response:
         """A page of this view's rows, filtered and represented."""
-        rows = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(rows, many=True).data)
+        serializer: Any = self.get_serializer_class()
+        rows = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
+        return self.get_paginated_response([represent(serializer, row) for row in rows])
 
     def valid_body(self, serializer: type[Any], request: Request) -> dict[str, Any]:
         """The body as `serializer` validates it. Raises ValidationError."""
-        checked = serializer(data=request.data)
-        checked.is_valid(raise_exception=True)
-        return checked.validated_data
+        return validate(serializer, request.data)

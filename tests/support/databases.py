@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zlib
@@ -23,7 +24,7 @@ TENANT_SCHEMAS = r"SELECT nspname FROM pg_namespace WHERE nspname LIKE 't\_%'"
 REGISTERED = """
 SELECT schema_name FROM tenants_tenant UNION SELECT schema_name FROM provisioning_schemaslot
 """
-ROLES_OF = r"SELECT rolname FROM pg_roles WHERE rolname LIKE 't\_%%' AND split_part(rolname, '_', 2) = ANY(%s)"
+TENANT_SCHEMA = re.compile(r"t_[a-z2-7]{20}")
 
 
 def maintenance_url() -> str:
@@ -66,11 +67,9 @@ def drop_database(name: str = DATABASE) -> None:
     schemas = _tenant_schemas(name)
     with maintenance() as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-        bodies = [schema.removeprefix("t_") for schema in schemas]
-        roles = [row[0] for row in connection.execute(ROLES_OF, [bodies]).fetchall()]
-        for start in range(0, len(roles), 100):
-            some = sql.SQL(", ").join(map(sql.Identifier, roles[start : start + 100]))
-            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(some))
+        left = sorted(schema for schema in schemas if TENANT_SCHEMA.fullmatch(schema))
+        for start in range(0, len(left), 50):
+            connection.execute("SELECT cp.drop_roles(s) FROM unnest(%s::text[]) AS s", [left[start : start + 50]])
 
 
 def _tenant_schemas(name: str) -> set[str]:
