@@ -183,6 +183,10 @@ def only_tenants_pass_the_pooler(stack: Stack, connection: dict[str, Any]) -> No
             assert row[0] == connection["user"]
         with pytest.raises(psycopg.OperationalError):
             psycopg.connect(**{**tenant, "password": "wrong"})
+        # What the health check of compose.yaml does.
+        own = stack.secret("pgbouncer_password")
+        with psycopg.connect(**mine, user="pgbouncer", password=own, prepare_threshold=None) as session:
+            assert session.execute("SELECT 1").fetchone() == (1,)
         # Right passwords, wrong people.
         own = stack.secret("controlplane_password")
         for user, password in (("controlplane", own), ("postgres", stack.superuser_password)):
