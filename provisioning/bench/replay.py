@@ -38,6 +38,7 @@ def prepare(connection: Connection[Any], version: TemplateVersion) -> Prepared:
     """Make the roles of a new schema and render its script."""
     schema = new_schema_name()
     roles.create_roles(connection, schema, search_path=[schema])
+    connection.execute(roles.QUERIES["take_owner"], [schema])  # kept: the replay itself is to do nothing else
     owner = sql.Identifier(role_name(schema, OWNER))
     begin = sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}; SET LOCAL ROLE {}").format(sql.Identifier(schema), owner, owner)
     script = compiler.render(version.script, version.marker, schema).encode()
