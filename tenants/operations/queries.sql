@@ -1,12 +1,24 @@
 -- name: begin_step
 -- Writes down that a step begins, if this attempt still owns the operation: one statement, since each provisioning
--- passes here several times.
-WITH owned AS (
+-- passes here several times, and one that does not wait for the disk. A server that crashes may forget it, and then the
+-- step is done again, which any step allows.
+WITH relaxed AS (
+  SELECT set_config('synchronous_commit', 'off', true)
+), owned AS (
   UPDATE tenants_operation SET progress = %(progress)s
   WHERE id = %(operation)s AND attempt = %(attempt)s AND state = ANY(%(states)s)
   RETURNING id
 )
 INSERT INTO tenants_operationstep (operation_id, name, state, attempt, started_at, error)
-SELECT id, %(name)s, 'running', %(attempt)s, %(now)s, '' FROM owned
+SELECT id, %(name)s, 'running', %(attempt)s, %(now)s, '' FROM owned, relaxed
 ON CONFLICT (operation_id, name) DO UPDATE
 SET state = 'running', attempt = excluded.attempt, started_at = excluded.started_at, ended_at = NULL, error = '';
+
+-- name: end_step
+-- Writes down how a step ended, without waiting for the disk either.
+WITH relaxed AS (
+  SELECT set_config('synchronous_commit', 'off', true)
+)
+UPDATE tenants_operationstep SET state = %(state)s, ended_at = %(now)s, error = %(error)s
+FROM relaxed
+WHERE operation_id = %(operation)s AND name = %(name)s AND attempt = %(attempt)s;

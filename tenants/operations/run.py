@@ -134,9 +134,16 @@ class Run:
         return LeaseLost()
 
     def _end_step(self, name: str, state: str, error: str = "") -> None:
-        OperationStep.objects.filter(operation=self.operation, name=name, attempt=self.attempt).update(
-            state=state, ended_at=timezone.now(), error=error[:1000]
-        )
+        values: dict[str, Any] = {
+            "operation": self.operation.pk,
+            "name": name,
+            "attempt": self.attempt,
+            "state": str(state),
+            "now": timezone.now(),
+            "error": error[:1000],
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(QUERIES["end_step"], values)
         if state == OperationStep.State.SUCCEEDED:
             self._finished_steps().add(name)
 
