@@ -15,16 +15,19 @@ SPACE, COMMENT, STRING, ESTRING, DOLLAR, WORD, QUOTED, NUMBER, PARAM, META, OTHE
 )
 INSIGNIFICANT = frozenset({SPACE, COMMENT})
 
-# Possessive quantifiers keep an unterminated literal from being tried in exponentially many ways.
+# Possessive quantifiers keep an unterminated literal from being tried in exponentially many ways. They stand on
+# single characters only: on groups, Python before 3.11.5 (Debian 12 has 3.11.2) matches wrongly. `(?!')` says instead
+# that a doubled quote is never an end.
 # White space is PostgreSQL's, not Unicode's: a no-break space is part of an identifier there.
 _TOKEN = re.compile(
     r"""
     (?P<space>[ \t\n\r\f\v]++)
   | (?P<line>--[^\n\r]*+)
   | (?P<block>/\*)
-  | (?P<estring>[eE]'(?:[^'\\]++|\\.|'')*+'(?:[ \t\r\f\v]*\n[ \t\n\r\f\v]*'(?:[^'\\]++|\\.|'')*+')*+)
-  | (?P<string>(?:[bBxXnN]|[uU]&)?'(?:[^']++|'')*+')
-  | (?P<quoted>(?:[uU]&)?"(?:[^"]++|"")++")
+  | (?P<estring>[eE]'[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*'(?!')
+      (?:[ \t\r\f\v]*\n[ \t\n\r\f\v]*'[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*'(?!'))*)
+  | (?P<string>(?:[bBxXnN]|[uU]&)?'[^']*+(?:''[^']*+)*'(?!'))
+  | (?P<quoted>(?:[uU]&)?"(?:[^"]|"")[^"]*+(?:""[^"]*+)*"(?!"))
   | (?P<dollar>\$(?:[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*+)?\$)
   | (?P<param>\$[0-9]+)
   | (?P<word>[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*+)

@@ -14,11 +14,13 @@ from provisioning.compiler import lexer
 from provisioning.compiler.lexer import LexicalError, Token
 
 _COPY_END = re.compile(r"^\\\.[ \t]*\r?(?:\n|\Z)", re.MULTILINE)
-# The rows of an INSERT as pg_dump writes them, at one go: seed rows are many, and nobody asks for their tokens.
+# The rows of an INSERT as pg_dump writes them, many at one go: seed rows are many, and nobody asks for their tokens.
+# Bounded, for a group that can go back remembers each round; see lexer for why it is not possessive.
 _ROWS = re.compile(
-    r"(?:[ \t\n,()0-9.]++|NULL\b|true\b|false\b|-(?!-)|(?<![A-Za-z0-9_&\u0080-\U0010ffff])'(?:[^']++|'')*+')++"
+    r"(?:[ \t\n,()0-9.]++|NULL\b|true\b|false\b|-(?!-)"
+    r"|(?<![A-Za-z0-9_&\u0080-\U0010ffff])'[^']*+(?:''[^']*+)*'(?!')){1,1000}"
 )
-_PLAIN_STRING = re.compile(r"'(?:[^']++|'')*+'")
+_PLAIN_STRING = re.compile(r"'[^']*+(?:''[^']*+)*'(?!')")
 _MAX_TOKENS = 64
 _ROUTINES = frozenset({"FUNCTION", "PROCEDURE"})
 _SHORT = 300
