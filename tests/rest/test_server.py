@@ -145,7 +145,8 @@ def test_schemathesis_finds_nothing(running, key, tmp_path):
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config), "run",
         f"{running.url}/api/v1/schema", "--url", running.url,
-        "--header", f"Authorization: Api-Key {key}", "--max-examples", "10", "--workers", "2",
+        # One worker: threads trip over a fault of CPython 3.11 in ast.parse.
+        "--header", f"Authorization: Api-Key {key}", "--max-examples", "10", "--workers", "1",
         "--wait-for-schema", "60",
         "--request-timeout", "20", "--seed", "1", "--no-color", "--generation-database", "none",
     ]  # fmt: skip
