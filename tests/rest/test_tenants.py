@@ -287,9 +287,8 @@ def test_clusters_plans_and_templates_can_be_read(client, template, cluster, pla
     assert (own["name"], own["is_default"], own["server_version"]) == (cluster.name, True, cluster.server_version)
     # Others make clusters too: the default one may be on a later page of the list.
     assert all(set(one) == set(own) for one in client.get("clusters").json()["results"])
-    plans = client.get("plans?page_size=200").json()["results"]
-    assert next(p for p in plans if p["slug"] == plan.slug)["limits"] == plan.limits()
-    tiny = next(t for t in client.get("templates?page_size=200").json()["results"] if t["name"] == "tiny")
+    assert next(p for p in client.every("plans") if p["slug"] == plan.slug)["limits"] == plan.limits()
+    tiny = next(t for t in client.every("templates") if t["name"] == "tiny")
     version = tiny["versions"][0]
     assert set(version) == {"number", "fingerprints", "size", "extensions", "notes", "created_at"}
     assert (version["number"], version["fingerprints"]) == (template.number, template.fingerprints)

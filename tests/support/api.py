@@ -56,3 +56,13 @@ class ApiClient:
     def delete(self, path: str, body: Any = None, **headers: str) -> Any:
         """DELETE, with an optional JSON body."""
         return self.request("DELETE", path, body, **headers)
+
+    def every(self, path: str) -> list[dict[str, Any]]:
+        """All rows of a list, page after page: tests share the database, and what is looked for may be on a later one."""
+        rows: list[dict[str, Any]] = []
+        url: str | None = f"/api/v1/{path}"
+        while url:
+            page = self.get(url).json()
+            rows += page["results"]
+            url = page["next"]
+        return rows
