@@ -58,7 +58,7 @@ class ApiClient:
         return self.request("DELETE", path, body, **headers)
 
     def every(self, path: str) -> list[dict[str, Any]]:
-        """All rows of a list, page after page: tests share the database, and what is looked for may be on a later one."""
+        """All rows of a list, page after page, since tests share the database and fill the first one."""
         rows: list[dict[str, Any]] = []
         url: str | None = f"/api/v1/{path}"
         while url:
