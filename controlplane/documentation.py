@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -26,7 +26,9 @@ class SchemaView(SpectacularAPIView):
         return Response(description())
 
 
-class DocumentationView(SpectacularSwaggerView):
-    """Swagger UI, served from here."""
+class DocumentationView(SpectacularSwaggerSplitView):
+    """Swagger UI, served from here; its script is an address of its own, so that nothing inline has to be allowed."""
+
+    template_name = "controlplane/swagger.html"
 
     throttle_classes = []

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from celery.schedules import crontab
 
+from controlplane import headers
 from controlplane.environment import Environment, database, secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -42,6 +43,7 @@ SHARED_APPS = [
     "django.contrib.humanize",
     "django_prometheus",
     "django_celery_beat",
+    "csp",
     "django_htmx",
     "django_filters",
     "django_structlog",
@@ -59,7 +61,11 @@ TENANT_BASE_DOMAIN = env.str("TENANT_BASE_DOMAIN", default="tenants.localhost")
 
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "controlplane.headers.HeadersMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "controlplane.headers.AdminPolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "controlplane.middleware.ProblemMiddleware",  # first: it settles the request's id that structlog logs
     "django_structlog.middlewares.RequestMiddleware",
@@ -68,7 +74,6 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
@@ -123,6 +128,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIN
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_REFERRER_POLICY = "same-origin"
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": headers.CONTENT_SECURITY_POLICY}
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 
@@ -256,7 +262,7 @@ UNFOLD: dict[str, Any] = {
         }
     },
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "controlplane.admin_site.favicon"}],
-    "STYLES": ["controlplane.admin_site.stylesheet"],
+    "STYLES": ["controlplane.admin_site.colours_url", "controlplane.admin_site.stylesheet"],
     "SCRIPTS": ["controlplane.admin_site.script"],
     "SIDEBAR": {"navigation": "controlplane.admin_site.navigation"},
     "DASHBOARD_CALLBACK": "controlplane.dashboard.dashboard_callback",

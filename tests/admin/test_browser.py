@@ -225,3 +225,28 @@ def test_the_fleet_refreshes_itself_and_keeps_the_focus(visit: Callable[..., Vis
     assert page.evaluate("document.activeElement.id") == "fleet-tenants-all"
     assert not visitor.errors
     assert not visitor.strangers
+
+
+def test_the_documentation_page_works_without_anything_inline(visit: Callable[..., Visitor]) -> None:
+    visitor = visit("viewer")
+    visitor.go("/api/v1/docs")
+    visitor.page.wait_for_selector(".opblock", timeout=20_000)
+    assert not visitor.strangers
+    assert not visitor.errors
+
+
+def test_what_somebody_got_into_a_page_does_not_run(visit: Callable[..., Visitor]) -> None:
+    """The other tests find no violation; this one shows that they would: what is injected is refused."""
+    visitor = visit("viewer")
+    visitor.page.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "window.injected = 1";
+            document.body.append(script);
+            const markup = "<img src=x: onerror='window.injected = 2'><style>*{}</style>";
+            document.body.insertAdjacentHTML("beforeend", markup);
+        }"""
+    )
+    visitor.page.wait_for_timeout(500)
+    assert visitor.page.evaluate("window.injected") is None
+    assert len([text for text in visitor.errors if "Content Security Policy" in text]) >= 3

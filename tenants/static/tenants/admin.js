@@ -1,4 +1,9 @@
 "use strict";
+// The Content-Security-Policy refuses what htmx would write into the page; its styles are in admin.css.
+htmx.config.includeIndicatorStyles = false;
+htmx.config.allowEval = false;
+htmx.config.selfRequestsOnly = true;
+
 // Copy buttons. What is copied stays in the page: no request, no storage.
 document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
