@@ -21,6 +21,8 @@ from provisioning.models import Template
 from tenants import api_keys, audit, clusters
 from tenants.actors import Actor, Source
 from tenants.groups import ADMINISTRATOR, ensure_groups
+from tenants.hardening.levels import ORDER, Level
+from tenants.hardening.prepare import prepare_cluster
 from tenants.models import ApiKey, Plan
 from tenants.models.access import Scope
 
@@ -54,13 +56,22 @@ class Report:
         tell(*self.steps[-1])
 
 
-def bootstrap(*, pool_target: int, tell: Callable[[str, float], None] = lambda *_: None) -> Report:
-    """Default cluster, plans, groups, reference template, warm pool, an operator and an API key."""
+def bootstrap(
+    *, pool_target: int, superuser_url: str = "", tell: Callable[[str, float], None] = lambda *_: None
+) -> Report:
+    """Default cluster, plans, groups, reference template, warm pool, an operator and an API key.
+
+    With a superuser's connection string the cluster is also closed up to `lockdown`, or to the level it once had.
+    """
     report = Report()
     with report.step("default cluster and plans", tell):
         cluster = clusters.ensure_default_cluster(actor=ACTOR, source=SOURCE, pool_target=pool_target)
         _ensure_plans()
         ensure_groups()
+    if superuser_url:
+        with report.step("isolation level", tell):
+            level = max(cluster.isolation_wanted, Level.LOCKDOWN, key=ORDER.index)
+            prepare_cluster(cluster=cluster, level=level, superuser_url=superuser_url, actor=ACTOR, source=SOURCE)
     with report.step("reference template", tell):
         if not Template.objects.filter(is_default=True).exists():
             imports.import_template(

@@ -48,7 +48,7 @@ def import_template(
     """
     check_template_name(name)
     cluster = cluster or Cluster.objects.get(is_default=True)
-    compiled = compiler.compile_template(origin, dsn=cluster.dsn(), with_data=with_data)
+    compiled = compiler.compile_template(origin, dsn=cluster.dsn(), reader=cluster.dsn("backup"), with_data=with_data)
     _create_extensions(cluster.dsn(), compiled.extensions)
     return _keep(name, compiled, origin, description, default, actor, source)
 

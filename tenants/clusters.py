@@ -15,8 +15,9 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from tenants import audit, secrets
-from tenants.actors import Actor, Source
+from tenants.actors import BEAT, SYSTEM, Actor, Source
 from tenants.exceptions import ClusterError, ClusterUnusable, Conflict, ControlPlaneError, InvalidInput
+from tenants.hardening.levels import Level, open_items, reached, summary
 from tenants.models import Cluster
 from tenants.postgres import Dsn, connect, load_queries
 
@@ -33,6 +34,7 @@ NEEDS = {
     "can_end_sessions": "GRANT pg_signal_backend TO {user}",
 }
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+NOTED = ("server_version_num", "extensions", "isolation_level", "isolation_open", "checked_at", "last_error")
 EDITABLE = ("description", "state", "public_host", "public_port", "pool_target", "max_parallel")
 
 
@@ -45,6 +47,7 @@ def inspect(dsn: Dsn) -> dict[str, Any]:
         cursor = connection.cursor(row_factory=dict_row)
         facts = cursor.execute(QUERIES["inspect_server"]).fetchone() or {}
         extensions = cursor.execute(QUERIES["list_extensions"]).fetchall()
+        facts["open_items"] = open_items(connection)
     facts["extensions"] = {row["name"]: {"version": row["version"], "schema": row["schema"]} for row in extensions}
     if facts["version_num"] < MINIMUM_VERSION:
         raise ClusterUnusable(f"PostgreSQL {facts['version_num'] // 10000} is too old.", hint="Use 15 or newer.")
@@ -64,14 +67,27 @@ def prepare(dsn: Dsn) -> None:
     Done once per database and never per tenant, since parallel GRANTs on shared objects fail. Raises ClusterUnusable
     when somebody else's functions are there in another version.
     """
+    prepare_functions(dsn, owner=dsn.user)
     group = sql.Identifier(TENANTS_GROUP)
     with connect(dsn) as connection:
-        if connection.execute("SELECT to_regrole(%s) IS NULL", [TENANTS_GROUP]).fetchone() == (True,):
-            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(group))
         connection.execute("CREATE SCHEMA IF NOT EXISTS extensions")
         connection.execute(sql.SQL("GRANT USAGE ON SCHEMA extensions TO {}").format(group))
         connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(dsn.dbname), group))
-        _install_functions(connection)
+        for item in open_items(connection):
+            if item.level == Level.BASELINE and item.statement:
+                connection.execute(item.statement.encode())
+
+
+def prepare_functions(dsn: Dsn, *, owner: str) -> None:
+    """Install the functions of prepare.sql as `dsn`'s login; when that is not `owner`, the control plane's, they become
+    that login's (a superuser's) and `owner` may call them. Raises ClusterUnusable."""
+    with connect(dsn) as connection:
+        if dsn.user == owner:
+            _install_functions(connection)
+            return
+        connection.execute(PREPARE.read_bytes())
+        for (statement,) in connection.execute(QUERIES["take_functions"], {"owner": owner}).fetchall():
+            connection.execute(statement)
 
 
 def _install_functions(connection: psycopg.Connection[Any]) -> None:
@@ -91,6 +107,7 @@ def _install_functions(connection: psycopg.Connection[Any]) -> None:
 def _note(cluster: Cluster, facts: dict[str, Any]) -> None:
     cluster.server_version_num = facts["version_num"]
     cluster.extensions = facts["extensions"]
+    cluster.isolation_level, cluster.isolation_open = reached(facts["open_items"]), summary(facts["open_items"])
     cluster.checked_at = timezone.now()
     cluster.last_error = ""
 
@@ -167,14 +184,25 @@ def ensure_default_cluster(*, actor: Actor, source: Source, **options: Any) -> C
 
 
 def check_cluster(cluster: Cluster) -> Cluster:
-    """Read a cluster's version and extensions again and note them, or the reason why that failed."""
+    """Read a cluster's version, extensions and isolation level again and note them, or the reason why that failed."""
+    before = cluster.isolation_level
     try:
         _note(cluster, inspect(cluster.dsn()))
     except ControlPlaneError as error:
         cluster.last_error, cluster.checked_at = str(error)[:500], timezone.now()
         cluster.save(update_fields=["last_error", "checked_at"])
         raise
-    cluster.save(update_fields=["server_version_num", "extensions", "checked_at", "last_error"])
+    with transaction.atomic():
+        cluster.save(update_fields=NOTED)
+        if before and before != cluster.isolation_level:  # by a restore, an upgrade, or somebody's GRANT
+            audit.record(
+                "cluster.level_changed",
+                actor=SYSTEM,
+                source=BEAT,
+                target=cluster,
+                before={"level": before},
+                after={"level": cluster.isolation_level},
+            )
     return cluster
 
 

@@ -23,8 +23,8 @@ tenants.cancel_operation tenants.retry_operation tenants.check_cluster provision
 _AUDITOR = "tenants.view_auditevent tenants.view_apikey auth.view_user auth.view_group".split()
 
 _ADMINISTRATOR = """
-tenants.purge_tenant tenants.add_cluster tenants.change_cluster tenants.add_plan tenants.change_plan
-tenants.add_apikey tenants.revoke_apikey
+tenants.purge_tenant tenants.add_cluster tenants.change_cluster tenants.prepare_cluster
+tenants.add_plan tenants.change_plan tenants.add_apikey tenants.revoke_apikey
 auth.add_user auth.change_user auth.delete_user auth.add_group auth.change_group auth.delete_group
 """.split()
 _SCHEDULES = [

@@ -9,8 +9,27 @@
 CREATE SCHEMA IF NOT EXISTS cp;
 REVOKE ALL ON SCHEMA cp FROM PUBLIC;
 
+-- Groups: what all tenants share; what only the owners of their schemas may besides (languages, for the functions in a
+-- template); and what the control plane's own logins keep where everybody else loses it.
+DO $$
+DECLARE wanted text;
+BEGIN
+  FOREACH wanted IN ARRAY ARRAY['cp_tenants', 'cp_owners', 'cp_operator'] LOOP
+    IF to_regrole(wanted) IS NULL THEN
+      BEGIN
+        EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+      EXCEPTION WHEN duplicate_object OR unique_violation THEN  -- somebody else was faster
+        NULL;
+      END;
+    END IF;
+  END LOOP;
+  IF NOT EXISTS (SELECT FROM pg_auth_members WHERE roleid = 'cp_tenants'::regrole AND member = 'cp_owners'::regrole) THEN
+    GRANT cp_tenants TO cp_owners;
+  END IF;
+END $$;
+
 CREATE OR REPLACE FUNCTION cp.version() RETURNS int LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS 'SELECT 1';
+AS 'SELECT 2';
 
 -- Raises unless these are logins of a tenant's schema.
 CREATE OR REPLACE FUNCTION cp.require_tenant(schema_name text, logins text[] DEFAULT '{}') RETURNS void
@@ -40,8 +59,8 @@ BEGIN
     END IF;
   END LOOP;
   EXECUTE format('GRANT %I TO %I, %I' || how, schema_name || '_rw', schema_name || '_rw_a', schema_name || '_rw_b');
-  EXECUTE format('GRANT cp_tenants TO %I, %I, %I' || how,
-                 schema_name || '_owner', schema_name || '_rw_a', schema_name || '_rw_b');
+  EXECUTE format('GRANT cp_tenants TO %I, %I' || how, schema_name || '_rw_a', schema_name || '_rw_b');
+  EXECUTE format('GRANT cp_owners TO %I' || how, schema_name || '_owner');
   FOREACH suffix IN ARRAY ARRAY['rw_a', 'rw_b'] LOOP
     EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = %s', schema_name || '_' || suffix, current_database(), path);
   END LOOP;

@@ -23,3 +23,12 @@ ORDER BY 1;
 -- Whether the functions of prepare.sql are installed and ours to call. (A schema we may not use hides them.)
 SELECT has_schema_privilege(n.oid, 'USAGE') AND to_regprocedure('cp.version()') IS NOT NULL
 FROM pg_namespace n WHERE n.nspname = 'cp';
+
+-- name: take_functions
+-- Statements by which the functions of prepare.sql become the present login's, and the control plane's login may call them.
+SELECT format('ALTER SCHEMA cp OWNER TO %%I', current_user)
+UNION ALL
+SELECT format('ALTER FUNCTION %%s OWNER TO %%I', p.oid::regprocedure, current_user)
+FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'cp'::regnamespace AND p.proowner <> current_user::regrole
+UNION ALL SELECT format('GRANT USAGE ON SCHEMA cp TO %%I', %(owner)s::text)
+UNION ALL SELECT format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA cp TO %%I', %(owner)s::text);

@@ -315,6 +315,10 @@ class ClusterSerializer(serializers.Serializer[Any]):
     extensions = serializers.SerializerMethodField()
     pool_target = serializers.IntegerField()
     max_parallel = serializers.IntegerField()
+    isolation_level = serializers.CharField(
+        help_text="How closed its catalog was at the last check: open, baseline, lockdown or sealed; empty before one."
+    )
+    warnings = serializers.SerializerMethodField()
     checked_at = serializers.DateTimeField(allow_null=True)
     last_error = serializers.CharField(help_text="Why the last check failed; empty when it did not.")
     created_at = serializers.DateTimeField()
@@ -328,6 +332,11 @@ class ClusterSerializer(serializers.Serializer[Any]):
     def get_port(self, cluster: Any) -> int:
         """What tenants connect to."""
         return cluster.public_port or (cluster.public_address()[1] if cluster.is_default else cluster.port)
+
+    @extend_schema_field({"type": "array", "items": {"type": "string"}})
+    def get_warnings(self, cluster: Any) -> list[str]:
+        """What is amiss with its isolation: a level below the one it was prepared for, missing security fixes."""
+        return [text for text in (cluster.isolation_warning, cluster.patch_warning) if text]
 
     @extend_schema_field(ANYTHING)
     def get_extensions(self, cluster: Any) -> Any:

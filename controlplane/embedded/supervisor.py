@@ -143,7 +143,13 @@ class Supervisor:
         return thread
 
     def _bootstrap(self, env: Mapping[str, str]) -> dict[str, str]:
-        """Everything the registry needs at least once; returns, and keeps, the credentials made by it."""
+        """Everything the registry needs at least once; returns, and keeps, the credentials made by it.
+
+        This command alone is told the superuser's password, to close the cluster.
+        """
+        server = self.servers.get("postgres")
+        if isinstance(server, EmbeddedPostgres):
+            env = {**env, "CLUSTER_SUPERUSER_URL": server.superuser_url}
         with command("bootstrap", "--migrate", "--json", env=env, log=self.place.log("bootstrap")) as running:
             report = json.loads(running.finish(_step))
         credentials: dict[str, str] = report["credentials"]

@@ -27,17 +27,20 @@ MAX_SCRIPT_BYTES = 128 * 1024 * 1024
 _UNDEFINED = {"42883", "42P01", "42704", "3F000"}
 
 
-def compile_template(source: Source, *, dsn: Dsn, with_data: bool = True) -> CompiledTemplate:
+def compile_template(
+    source: Source, *, dsn: Dsn, reader: Dsn | None = None, with_data: bool = True
+) -> CompiledTemplate:
     """Turn `source` into a clone script and prove on the cluster of `dsn` that it makes exact clones.
 
     `dsn` is the control plane's login in the tenants' database; everything happens in a scratch database beside it,
-    of which nothing remains. `with_data=False` leaves seed rows and sequences' positions out.
+    of which nothing remains. A live schema is read as `reader`, where one is given. `with_data=False` leaves seed rows
+    and sequences' positions out.
     Raises TemplateRefused for what cannot be cloned, ClusterError and its kind when the cluster does not play along.
     """
     draft, marker = Draft(), f"cpm_{secrets.token_hex(16)}"
     with connect(dsn) as conn:
         major = conn.info.server_version // 10_000
-    scripts = read_source(source, draft, dsn, server_major=major, with_data=with_data)
+    scripts = read_source(source, draft, reader or dsn, server_major=major, with_data=with_data)
     if any(marker in script.text for script in scripts):  # pragma: no cover - 128 random bits
         raise TemplateRefused(reason="the template holds the marker chosen for it", hint="Import it again.")
     tenant_schema = source.name if isinstance(source, LiveSchema) else None

@@ -98,7 +98,7 @@ def live_dump(dsn: Dsn, schema: str, *, with_data: bool) -> str:
 @contextmanager
 def _reading(conn: psycopg.Connection[Any], schema: str) -> Iterator[None]:
     """A tenant's schema is read as its owner, which our login is only for as long as it reads."""
-    if not SCHEMA_NAME.match(schema) or not roles.existing(conn, schema):
+    if not SCHEMA_NAME.match(schema) or not roles.existing(conn, schema) or not _may_take_owner(conn):
         yield
         return
     conn.execute(roles.QUERIES["take_owner"], [schema])
@@ -106,6 +106,15 @@ def _reading(conn: psycopg.Connection[Any], schema: str) -> Iterator[None]:
         yield
     finally:
         conn.execute(roles.QUERIES["release_owner"], [schema])
+
+
+def _may_take_owner(conn: psycopg.Connection[Any]) -> bool:
+    # The backup login may not, and reads all rows as itself.
+    row = conn.execute(
+        "SELECT CASE WHEN has_schema_privilege('cp', 'USAGE')"
+        " THEN has_function_privilege('cp.take_owner(text)', 'EXECUTE') ELSE false END"
+    ).fetchone()
+    return row == (True,)
 
 
 def _live_dump(conn: psycopg.Connection[Any], dsn: Dsn, schema: str, with_data: bool) -> str:

@@ -20,6 +20,8 @@ from tenants.admin.display import STATE_LABELS, moment
 from tenants.admin.forms import PageForm, form_page
 from tenants.callers import actor_of, source_of
 from tenants.exceptions import ControlPlaneError
+from tenants.hardening.levels import ORDER, STAYS_OPEN, Level
+from tenants.hardening.prepare import prepare_cluster
 from tenants.models import AuditEvent, Cluster, Tenant
 
 _PORT = [MinValueValidator(1), MaxValueValidator(65_535)]
@@ -60,12 +62,39 @@ class NewClusterForm(PageForm):
     max_parallel = forms.IntegerField(min_value=1, max_value=64, initial=4, help_text="Schemas cloned at a time.")
 
 
+class PrepareForm(PageForm):
+    """How far to close it. The superuser's connection string is used for this once and kept nowhere."""
+
+    level = forms.ChoiceField(
+        choices=[(str(level), str(level)) for level in ORDER[1:]],
+        help_text="Sealed takes all introspection from tenants; lockdown leaves them their own table definitions.",
+    )
+    superuser_url = forms.CharField(
+        required=False,
+        strip=True,
+        label="Superuser's connection string",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="postgres://USER:PASSWORD@HOST/… It is used now and kept nowhere.",
+    )
+    dry_run = forms.BooleanField(required=False, initial=True, help_text="Show the statements and change nothing.")
+
+
 @admin.register(Cluster)
 class ClusterAdmin(ControlPlaneAdmin):
     """The servers that tenants live on."""
 
     empty_hint = "Register a PostgreSQL cluster, or run manage.py bootstrap for the default one."
-    list_display = ("name", "state_badge", "health", "address", "version", "tenant_count", "pool_target", "checked")
+    list_display = (
+        "name",
+        "state_badge",
+        "health",
+        "isolation",
+        "address",
+        "version",
+        "tenant_count",
+        "pool_target",
+        "checked",
+    )
     list_filter = ("state",)
     search_fields = ("name", "host", "description")
     actions = None
@@ -75,6 +104,7 @@ class ClusterAdmin(ControlPlaneAdmin):
         return [
             ("<int:object_id>/edit/", self.edit_view, "edit"),
             ("<int:object_id>/check/", self.check_view, "check"),
+            ("<int:object_id>/prepare/", self.prepare_view, "prepare"),
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Cluster]:
@@ -93,6 +123,14 @@ class ClusterAdmin(ControlPlaneAdmin):
         if cluster.last_error:
             return "failing"
         return "well" if cluster.checked_at else "not checked"
+
+    @display(
+        description="isolation",
+        label={"open": "danger", "baseline": "warning", "lockdown": "success", "sealed": "success"},
+    )
+    def isolation(self, cluster: Cluster) -> str:
+        """The level that the last check found."""
+        return cluster.isolation_level or "–"
 
     @display(description="address")
     def address(self, cluster: Cluster) -> str:
@@ -140,6 +178,8 @@ class ClusterAdmin(ControlPlaneAdmin):
             request, "tenants/admin/cluster.html", title=cluster.name, obj=cluster, health=self.health(cluster),
             address=self.address(cluster), username=cluster.dsn().user if cluster.is_default else cluster.username,
             extensions=sorted(cluster.extensions.items()), tenant_count=cluster.living,
+            stays_open=STAYS_OPEN.get(Level(cluster.isolation_level)) if cluster.isolation_level else None,
+            logins=cluster.logins.all(), isolation=self.isolation(cluster),
         )  # fmt: skip
 
     def edit_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
@@ -177,6 +217,25 @@ class ClusterAdmin(ControlPlaneAdmin):
                 "cluster.check", actor=actor_of(request), source=source_of(request), target=cluster, outcome=outcome
             )
         return HttpResponseRedirect(_page_of(cluster))
+
+    @method_decorator(sensitive_post_parameters("superuser_url"))
+    def prepare_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """Close the cluster up to a level, or show what that would do."""
+        require(request, "tenants.prepare_cluster")
+        cluster = self.find(request, object_id)
+
+        def perform(data: dict[str, Any]) -> HttpResponse:
+            done = prepare_cluster(cluster=cluster, actor=actor_of(request), source=source_of(request), **data)
+            return self.page(
+                request, "tenants/admin/prepared.html", title=f"Prepare {cluster.name}", obj=cluster, done=done
+            )
+
+        return form_page(
+            self, request, PrepareForm, perform, title=f"Prepare {cluster.name}", submit="Prepare", obj=cluster,
+            initial={"level": max(cluster.isolation_wanted, Level.LOCKDOWN, key=ORDER.index), "dry_run": True},
+            intro="What is open to every login of the server is closed, up to the level, and kept open to the control "
+            "plane's own logins. It can be repeated; nothing is ever opened by it.",
+        )  # fmt: skip
 
 
 def _page_of(cluster: Cluster) -> str:

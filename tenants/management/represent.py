@@ -91,6 +91,8 @@ def cluster(row: Cluster) -> dict[str, Any]:
         "max_parallel": row.max_parallel,
         "server_version": row.server_version,
         "extensions": {name: facts.get("version") for name, facts in row.extensions.items()},
+        "isolation_level": row.isolation_level,
+        "warnings": [text for text in (row.isolation_warning, row.patch_warning) if text],
         "checked_at": row.checked_at,
         "last_error": row.last_error,
     }

@@ -2,7 +2,7 @@
 
 from tenants.models.access import ApiKey, IdempotencyRecord
 from tenants.models.audit import AuditEvent
-from tenants.models.clusters import Cluster
+from tenants.models.clusters import Cluster, ClusterLogin
 from tenants.models.operations import Operation, OperationStep
 from tenants.models.plans import Plan
 from tenants.models.tenants import Domain, Tenant, TenantRole
@@ -11,6 +11,7 @@ __all__ = [
     "ApiKey",
     "AuditEvent",
     "Cluster",
+    "ClusterLogin",
     "Domain",
     "IdempotencyRecord",
     "Operation",

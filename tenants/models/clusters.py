@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import connection, models
 
-from tenants import secrets
+from tenants import patches, secrets
 from tenants.postgres import Dsn
 
 
@@ -39,13 +39,23 @@ class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMi
     max_parallel = models.PositiveIntegerField(default=4, help_text="Schemas cloned at the same time, at most.")
     server_version_num = models.PositiveIntegerField(default=0, editable=False)
     extensions = models.JSONField(default=dict, blank=True, editable=False)
+    isolation_wanted = models.CharField(
+        max_length=12, default="baseline", editable=False, help_text="The level it was last prepared for."
+    )
+    isolation_level = models.CharField(
+        max_length=12, blank=True, editable=False, help_text="The level its catalog showed when it was last checked."
+    )
+    isolation_open = models.JSONField(default=list, blank=True, editable=False)
     checked_at = models.DateTimeField(null=True, editable=False)
     last_error = models.CharField(max_length=500, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ["name"]
-        permissions = [("check_cluster", "Can have a cluster checked now")]
+        permissions = [
+            ("check_cluster", "Can have a cluster checked now"),
+            ("prepare_cluster", "Can close a cluster up to an isolation level"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["is_default"], condition=models.Q(is_default=True), name="one_default_cluster"
@@ -66,8 +76,11 @@ class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMi
         number = self.server_version_num
         return f"{number // 10000}.{number % 10000}" if number else ""
 
-    def dsn(self) -> Dsn:
-        """Where the control plane connects, with its password. Raises SecretUnreadable."""
+    def dsn(self, purpose: str = "") -> Dsn:
+        """Where the control plane connects, with its password; for a `purpose` as the login of that purpose where there
+        is one (see `prepare_cluster`). Raises SecretUnreadable."""
+        if purpose and (login := self.logins.filter(purpose=purpose).first()):
+            return self.dsn().replace(user=login.username, password=secrets.decrypt(login.secret))
         if self.is_default:
             own = connection.settings_dict
             return Dsn(
@@ -87,3 +100,40 @@ class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMi
         if self.is_default:
             host, port = settings.PUBLIC_DATABASE_HOST or host, settings.PUBLIC_DATABASE_PORT or port
         return self.public_host or host, self.public_port or port
+
+    @property
+    def isolation_warning(self) -> str:
+        """What to say when the cluster is more open than it was prepared to be; empty when it is not."""
+        order = ["open", "baseline", "lockdown", "sealed"]
+        if not self.isolation_level or order.index(self.isolation_level) >= order.index(self.isolation_wanted):
+            return ""
+        return f"It was prepared for {self.isolation_wanted} and is {self.isolation_level}: prepare it again."
+
+    @property
+    def patch_warning(self) -> str:
+        """What to say of a server that lacks security fixes; empty when it does not."""
+        return patches.warning(self.server_version_num)
+
+
+class ClusterLogin(models.Model):
+    """One of the control plane's own logins on a cluster, with rights for one job, and its password, encrypted."""
+
+    class Purpose(models.TextChoices):
+        PROVISIONER = "provisioner"
+        BACKUP = "backup"
+        MONITOR = "monitor"
+        REAPER = "reaper"
+        POOLER = "pooler"
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="logins")
+    purpose = models.CharField(max_length=12, choices=Purpose.choices)
+    username = models.CharField(max_length=63)
+    secret = models.TextField(editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["cluster", "purpose"]
+        constraints = [models.UniqueConstraint(fields=["cluster", "purpose"], name="login_once_per_purpose")]
+
+    def __str__(self) -> str:
+        return self.username

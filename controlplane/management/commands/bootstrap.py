@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import Any
 
@@ -16,7 +17,8 @@ from tenants.exceptions import ControlPlaneError
 class Command(BaseCommand):
     help = (
         "Make the default cluster, plans, groups, the reference template, a warm pool, an operator and an API key. "
-        "Can be run again at any time: what is there stays as it is. Credentials are printed once, when made."
+        "Can be run again at any time: what is there stays as it is. Credentials are printed once, when made. With a "
+        "superuser's connection string in CLUSTER_SUPERUSER_URL the cluster is also prepared (see prepare_cluster)."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -35,7 +37,8 @@ class Command(BaseCommand):
             call_command("migrate_schemas", "--shared", "--noinput", verbosity=0)
             tell("migrations", time.monotonic() - begun)
         try:
-            report = bootstrap(pool_target=options["pool_target"], tell=tell)
+            superuser_url = os.environ.get("CLUSTER_SUPERUSER_URL", "")
+            report = bootstrap(pool_target=options["pool_target"], superuser_url=superuser_url, tell=tell)
         except ControlPlaneError as error:
             raise CommandError(str(error)) from error
         if options["json"]:

@@ -56,7 +56,9 @@ class Command(ControlPlaneCommand):
         cluster = resolve.cluster(options["cluster"])
         with self.out.progress(f"compiling {options['name']}"), self._origin(cluster, options) as origin:
             if options["dry_run"]:
-                compiled = compiler.compile_template(origin, dsn=cluster.dsn(), with_data=not options["no_data"])
+                compiled = compiler.compile_template(
+                    origin, dsn=cluster.dsn(), reader=cluster.dsn("backup"), with_data=not options["no_data"]
+                )
                 return self._preview(compiled, options)
             version, new = imports.import_template(
                 name=options["name"],

@@ -18,8 +18,9 @@ from tenants.models import Cluster
 
 class Command(ControlPlaneCommand):
     help = (
-        "Connect to every cluster (or the named ones) and read its version, rights and extensions again. The "
-        "result is noted on the cluster. Ends with 5 when any of them cannot be used."
+        "Connect to every cluster (or the named ones) and read its version, rights, extensions and isolation level "
+        "again: the level is what its catalog shows now, whatever was prepared once. The result is noted on the "
+        "cluster. Ends with 5 when any of them cannot be used."
     )
     examples = """
   manage.py check_clusters
@@ -56,11 +57,14 @@ class Command(ControlPlaneCommand):
 
     def show(self, document: dict[str, Any], out: Output, **options: Any) -> None:
         out.table(
-            ["cluster", "health", "state", "address", "PostgreSQL", "extensions", "seconds", "error"],
+            ["cluster", "health", "state", "address", "PostgreSQL", "isolation", "extensions", "seconds", "error"],
             [
                 [row["name"], "well" if row["ok"] else "failed", row["state"],
-                 f"{row['host']}:{row['port']}/{row['dbname']}", row["server_version"], len(row["extensions"]),
-                 row["seconds"], (row["error"] or {}).get("message")]
+                 f"{row['host']}:{row['port']}/{row['dbname']}", row["server_version"], row["isolation_level"],
+                 len(row["extensions"]), row["seconds"], (row["error"] or {}).get("message")]
                 for row in document["clusters"]
             ],
         )  # fmt: skip
+        for row in document["clusters"]:
+            for warning in row["warnings"]:
+                out.line(f"{row['name']}: {warning}", style="yellow")

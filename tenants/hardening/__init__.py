@@ -1,0 +1,1 @@
+"""Closing clusters: how closed one is (`levels`), closing it (`prepare.prepare_cluster`), logins of low privilege."""

@@ -1,0 +1,98 @@
+"""A cluster of a test's own at a level: a database on one of the two servers, registered, prepared, gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+
+from tenants import clusters
+from tenants.hardening.prepare import prepare_cluster
+from tenants.models import Cluster, ClusterLogin
+from tenants.postgres import close_pools
+from tests.support.environment import PREFIX
+from tests.support.fixtures import ACTOR, SOURCE
+
+
+@dataclass(frozen=True)
+class Server:
+    """One of the two PostgreSQL servers that tests are given."""
+
+    major: int
+    url: str = field(repr=False)
+    superuser_url: str = field(repr=False)
+
+    @property
+    def missing(self) -> str:
+        """Why it cannot be used; empty when it can."""
+        return "" if self.url and self.superuser_url else f"no PostgreSQL {self.major} with a superuser is given"
+
+
+def _server(major: int, url: str, superuser: str) -> Server:
+    return Server(major, os.environ.get(url, ""), os.environ.get(superuser, ""))
+
+
+SERVERS = {
+    18: _server(18, "CP_TEST_MAINTENANCE_URL", "SUPERUSER_DATABASE_URL"),
+    15: _server(15, "POSTGRES15_URL", "POSTGRES15_SUPERUSER_URL"),
+}
+
+
+def in_database(url: str, dbname: str) -> str:
+    """The same URL with another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{dbname}"))
+
+
+@contextmanager
+def superuser(server: Server, dbname: str = "controlplane") -> Iterator[psycopg.Connection[Any]]:
+    """A superuser's session, in autocommit mode."""
+    with psycopg.connect(in_database(server.superuser_url, dbname), autocommit=True) as session:
+        yield session
+
+
+@contextmanager
+def empty_cluster(server: Server, **options: Any) -> Iterator[Cluster]:
+    """A new registered database on `server`; dropped afterwards with all roles that belong to it."""
+    dbname = f"{PREFIX}_arena_{secrets.token_hex(4)}"
+    address = urlsplit(server.url)
+    with psycopg.connect(server.url, autocommit=True) as session:
+        session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(dbname)))
+    row = None
+    try:
+        row = clusters.register_cluster(
+            name=dbname.replace("_", "-")[-40:].strip("-"), host=str(address.hostname), port=address.port or 5432,
+            username=str(address.username), password=str(address.password), dbname=dbname,
+            **{"pool_target": 0, **options}, actor=ACTOR, source=SOURCE,
+        )  # fmt: skip
+        yield row
+    finally:
+        close_pools()
+        _remove(server, dbname, row)
+
+
+def _remove(server: Server, dbname: str, row: Cluster | None) -> None:
+    with superuser(server, dbname) as session:
+        found = session.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ '^t_[a-z2-7]{20}$'").fetchall()
+    with superuser(server) as session:
+        session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(dbname)))
+        session.execute("SELECT cp.drop_roles(s) FROM unnest(%s::text[]) s", [[name for (name,) in found]])
+        for name in ClusterLogin.objects.filter(cluster=row).values_list("username", flat=True) if row else ():
+            session.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+    if row:
+        Cluster.objects.filter(pk=row.pk).update(state=Cluster.State.DISABLED)
+
+
+@contextmanager
+def cluster_at(server: Server, level: str) -> Iterator[Cluster]:
+    """A cluster of its own, prepared by the service for `level`."""
+    with empty_cluster(server) as row:
+        done = prepare_cluster(cluster=row, level=level, superuser_url=server.superuser_url, actor=ACTOR, source=SOURCE)
+        assert (done.level, done.refused) == (level, [])
+        yield row
