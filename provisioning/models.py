@@ -41,6 +41,8 @@ class TemplateVersion(models.Model):
     what a true clone hashes to: catalogs differ between majors, so each is measured on its own server.
     """
 
+    heavy_fields = ("script",)
+
     template = models.ForeignKey(Template, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
     source = models.CharField(max_length=300)
@@ -76,6 +78,8 @@ class SchemaSlot(models.Model):
 
     The row exists before anything is made on the cluster and until everything there is gone, so what a crash
     leaves behind is always found by its row. `lease_expires_at` is until when its builder is believed alive.
+    `secret` is the encrypted password of its first login, which moves to the tenant's role; `limits` are what it
+    was given, so that a claim has to change only what differs.
     """
 
     class State(models.TextChoices):
@@ -94,6 +98,8 @@ class SchemaSlot(models.Model):
     ready_at = models.DateTimeField(null=True, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True)
     build_seconds = models.FloatField(null=True, blank=True)
+    secret = models.TextField(blank=True, editable=False)
+    limits = models.JSONField(default=dict, editable=False)
 
     class Meta:
         ordering = ["-id"]

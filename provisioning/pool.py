@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -18,9 +19,12 @@ from django.utils import timezone
 
 from provisioning import slots
 from provisioning.models import SchemaSlot, TemplateVersion
+from tenants import rows
 from tenants.exceptions import ControlPlaneError
 from tenants.models import Cluster, Operation, Tenant
+from tenants.postgres import load_queries
 
+QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 log = logging.getLogger(__name__)
 State = SchemaSlot.State
 
@@ -39,18 +43,15 @@ class Level:
 def claim_slot(cluster: Cluster, version: TemplateVersion, tenant: Tenant) -> SchemaSlot | None:
     """Give `tenant` (not saved yet) the oldest ready slot, inside the caller's transaction; None when there is none.
 
-    Others that claim at the same moment skip the row and take the next.
+    Others that claim at the same moment take the next. The slot still holds the secret, which its row has lost.
     """
-    slot = (
-        SchemaSlot.objects.select_for_update(skip_locked=True)
-        .filter(cluster=cluster, template_version=version, state=State.READY)
-        .order_by("id")
-        .first()
-    )
+    values = {"cluster": cluster.pk, "version": version.pk, "tenant": tenant.pk, "now": timezone.now()}
+    slot: SchemaSlot | None = rows.select_one(QUERIES["claim_slot"], {"chosen": SchemaSlot}, values)["chosen"]
     if slot is None:
         return None
     tenant.schema_name = slot.schema_name
-    slot.cluster, slot.template_version = cluster, version
+    slot.state, slot.claimed_at = State.CLAIMED, values["now"]
+    slot.cluster, slot.template_version, slot.tenant = cluster, version, tenant
     return slot
 
 
@@ -62,10 +63,10 @@ def current_versions() -> list[TemplateVersion]:
 
 def levels() -> list[Level]:
     """The pool of every active cluster and current version, by four queries however many there are."""
-    rows = SchemaSlot.objects.filter(state__in=[State.READY, State.BUILDING], tenant=None)
+    waiting = SchemaSlot.objects.filter(state__in=[State.READY, State.BUILDING], tenant=None)
     counted: dict[tuple[int, int], Any] = {
         (row["cluster"], row["template_version"]): row
-        for row in rows.values("cluster", "template_version").annotate(
+        for row in waiting.values("cluster", "template_version").annotate(
             ready=Count("pk", filter=Q(state=State.READY)), building=Count("pk", filter=Q(state=State.BUILDING))
         )
     }

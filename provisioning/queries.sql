@@ -34,13 +34,13 @@ SELECT cp.release_owner(%s);
 -- tenants/prepare.sql: connection limit and settings of logins.
 SELECT cp.set_limits(%s, %s, %s, %s);
 
--- name: open_login
--- tenants/prepare.sql: a login with a new verifier.
-SELECT cp.open_login(%s, %s, %s);
+-- name: set_password
+-- tenants/prepare.sql: a login's new verifier.
+SELECT cp.set_password(%s, %s, %s);
 
--- name: reopen_logins
--- tenants/prepare.sql: logins with the passwords they had.
-SELECT cp.reopen_logins(%s, %s);
+-- name: open_logins
+-- tenants/prepare.sql: logins may log in, with the passwords they have.
+SELECT cp.open_logins(%s, %s);
 
 -- name: close_logins
 -- tenants/prepare.sql: no more logging in.
@@ -63,3 +63,44 @@ LIMIT %s;
 -- name: tenant_schemas
 -- Every schema on the cluster that has the form of a tenant's.
 SELECT nspname FROM pg_namespace WHERE nspname ~ '^t_[a-z2-7]{20}$';
+
+-- name: resolve
+-- The newest version of a template, a plan and a cluster, by name or the default ones. Filled in by tenants.rows: a
+-- name in braces stands for that table's columns.
+SELECT {version}, {template}, {plan}, {cluster}
+FROM (SELECT) AS nothing
+LEFT JOIN provisioning_template AS template
+  ON CASE WHEN %(template_name)s::text IS NULL THEN template.is_default ELSE template.name = %(template_name)s::text END
+LEFT JOIN LATERAL (
+  SELECT * FROM provisioning_templateversion WHERE template_id = template.id ORDER BY number DESC LIMIT 1
+) AS version ON true
+LEFT JOIN tenants_plan AS plan
+  ON CASE WHEN %(plan_slug)s::text IS NULL THEN plan.is_default ELSE plan.slug = %(plan_slug)s::text END
+LEFT JOIN tenants_cluster AS cluster
+  ON CASE WHEN %(cluster_name)s::text IS NULL THEN cluster.is_default ELSE cluster.name = %(cluster_name)s::text END;
+
+-- name: claim_slot
+-- Gives the oldest ready slot to a tenant, whose row follows in the same transaction. Whoever claims at the same moment
+-- skips it and takes the next. What it was, secret included, is returned; the secret stays only with the tenant.
+WITH chosen AS (
+  SELECT * FROM provisioning_schemaslot
+  WHERE cluster_id = %(cluster)s AND template_version_id = %(version)s AND state = 'ready'
+  ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+)
+UPDATE provisioning_schemaslot AS slot
+SET state = 'claimed', tenant_id = %(tenant)s, claimed_at = %(now)s, secret = ''
+FROM chosen WHERE slot.id = chosen.id
+RETURNING {chosen};
+
+-- name: activate
+-- A tenant whose login is open becomes active, and its slot, if that was made for it, claimed.
+WITH login AS (
+  UPDATE tenants_tenantrole SET state = 'active', issued_at = %(now)s
+  WHERE tenant_id = %(tenant)s AND name = %(login)s
+), slot AS (
+  UPDATE provisioning_schemaslot SET state = 'claimed', claimed_at = %(now)s, secret = ''
+  WHERE tenant_id = %(tenant)s AND state = 'building'
+)
+UPDATE tenants_tenant SET state = 'active', state_reason = '', version = version + 1, updated_at = %(now)s
+WHERE id = %(tenant)s AND state = 'provisioning'
+RETURNING version;

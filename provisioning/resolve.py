@@ -2,41 +2,76 @@
 
 from __future__ import annotations
 
-from provisioning.models import TemplateVersion
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provisioning.models import Template, TemplateVersion
+from tenants import rows
 from tenants.exceptions import Conflict, InvalidInput
 from tenants.models import Cluster, Plan
 from tenants.models.plans import LIMITS
+from tenants.postgres import load_queries
+
+IMPORT = "Import one: manage.py import_template --help."
+QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 
 
-def plan(slug: str | None) -> Plan:
-    """The plan of this name, or the default one. Raises InvalidInput."""
-    found = Plan.objects.filter(is_default=True).first() if slug is None else Plan.objects.filter(slug=slug).first()
+@dataclass(frozen=True)
+class Choice:
+    """What a new tenant is made of, and where."""
+
+    version: TemplateVersion
+    plan: Plan
+    cluster: Cluster
+
+
+def choice(*, template: str | None, plan: str | None, cluster: str | None) -> Choice:
+    """The newest version of this template, this plan and this cluster; what is not named is the default.
+
+    All by one query, since every new tenant waits for it. Raises InvalidInput for a name that nothing has, and Conflict
+    when the cluster takes no new tenants.
+    """
+    models = {"version": TemplateVersion, "template": Template, "plan": Plan, "cluster": Cluster}
+    found = rows.select_one(
+        QUERIES["resolve"], models, {"template_name": template, "plan_slug": plan, "cluster_name": cluster}
+    )
+    version = _named(template, found["version"], "template", hint=IMPORT)
+    version.template = found["template"]
+    place = _open(_named(cluster, found["cluster"], "cluster"))
+    return Choice(version, _named(plan, found["plan"], "plan"), place)
+
+
+def _named(name: str | None, found: Any, what: str, hint: str = "") -> Any:
     if found is None:
-        raise InvalidInput(f"There is no plan '{slug}'." if slug else "No plan is the default.", field="plan")
+        message = f"There is no default {what}." if name is None else f"There is no {what} '{name}'."
+        raise InvalidInput(message, field=what, hint=hint)
+    return found
+
+
+def _open(cluster: Cluster) -> Cluster:
+    if cluster.state != Cluster.State.ACTIVE:
+        raise Conflict(f"The cluster '{cluster.name}' is disabled and takes no new tenants.", code="cluster_disabled")
+    return cluster
+
+
+def plan(slug: str) -> Plan:
+    """The plan of this name. Raises InvalidInput."""
+    found: Plan = _named(slug, Plan.objects.filter(slug=slug).first(), "plan")
     return found
 
 
 def cluster(name: str | None) -> Cluster:
     """The cluster of this name, or the default one. Raises InvalidInput, or Conflict when it takes no tenants."""
     wanted = Cluster.objects.filter(is_default=True) if name is None else Cluster.objects.filter(name=name)
-    found = wanted.first()
-    if found is None:
-        raise InvalidInput(
-            f"There is no cluster '{name}'." if name else "There is no default cluster.", field="cluster"
-        )
-    if found.state != Cluster.State.ACTIVE:
-        raise Conflict(f"The cluster '{found.name}' is disabled and takes no new tenants.", code="cluster_disabled")
-    return found
+    return _open(_named(name, wanted.first(), "cluster"))
 
 
 def template_version(name: str | None) -> TemplateVersion:
     """The newest version of the template of this name, or of the default one. Raises InvalidInput."""
     versions = TemplateVersion.objects.select_related("template").defer("script").order_by("-number")
     wanted = versions.filter(template__is_default=True) if name is None else versions.filter(template__name=name)
-    found = wanted.first()
-    if found is None:
-        message = f"There is no template '{name}'." if name else "There is no default template."
-        raise InvalidInput(message, field="template", hint="Import one: manage.py import_template --help.")
+    found: TemplateVersion = _named(name, wanted.first(), "template", hint=IMPORT)
     return found
 
 

@@ -75,15 +75,18 @@ def apply_limits(
     connection.execute(QUERIES["set_limits"], [schema, names, limits["connection_limit"], Jsonb(settings)])
 
 
-def open_login(connection: Connection[Any], schema: str, login: str, password: str) -> None:
-    """Let `login` log in with `password`, which leaves this process only as a SCRAM verifier."""
+def set_password(connection: Connection[Any], schema: str, login: str, password: str) -> None:
+    """Give `login` this password, which leaves this process only as a SCRAM verifier; it is not let in by that.
+
+    Costs the server and this process some milliseconds each, so it is done before anybody waits.
+    """
     verifier = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256").decode()
-    connection.execute(QUERIES["open_login"], [schema, login, verifier])
+    connection.execute(QUERIES["set_password"], [schema, login, verifier])
 
 
-def reopen_logins(connection: Connection[Any], schema: str, names: Sequence[str]) -> None:
-    """Let these log in again, with the passwords they had."""
-    connection.execute(QUERIES["reopen_logins"], [schema, list(names)])
+def open_logins(connection: Connection[Any], schema: str, names: Sequence[str]) -> None:
+    """Let these log in, with the passwords they have."""
+    connection.execute(QUERIES["open_logins"], [schema, list(names)])
 
 
 def close_logins(

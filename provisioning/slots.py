@@ -13,9 +13,10 @@ from django.utils import timezone
 
 from provisioning import compiler, roles, schemas, timeseries
 from provisioning.models import SchemaSlot, TemplateVersion
+from tenants import secrets
 from tenants.exceptions import CloneMismatch
-from tenants.identifiers import new_schema_name
-from tenants.models import Cluster, Tenant
+from tenants.identifiers import LOGIN_SUFFIXES, new_schema_name, role_name
+from tenants.models import Cluster, Plan, Tenant
 from tenants.postgres import Dsn, connect, session
 
 log = logging.getLogger(__name__)
@@ -25,15 +26,37 @@ State = SchemaSlot.State
 CLONE_TIMEOUT_MS = 600_000
 
 
-def reserve(cluster: Cluster, version: TemplateVersion, *, tenant: Tenant | None = None) -> SchemaSlot:
-    """Write down a slot before anything of it exists. Its schema's name is new and random."""
+def new(cluster: Cluster, version: TemplateVersion, *, tenant: Tenant) -> SchemaSlot:
+    """The slot of a tenant that finds none waiting; not saved yet."""
+    return SchemaSlot(
+        cluster=cluster,
+        template_version=version,
+        schema_name=tenant.schema_name,
+        tenant=tenant,
+        secret=secrets.encrypt(secrets.new_password()),
+        limits=tenant.effective_limits(),
+    )
+
+
+def reserve(cluster: Cluster, version: TemplateVersion) -> SchemaSlot:
+    """Write down a slot for the pool, before anything of it exists. Its schema's name is new and random.
+
+    Its login gets the limits of the default plan: that is what most tenants have, and others are given theirs.
+    """
+    plan = Plan.objects.filter(is_default=True).first()
     return SchemaSlot.objects.create(
         cluster=cluster,
         template_version=version,
-        schema_name=tenant.schema_name if tenant else new_schema_name(),
-        tenant=tenant,
-        lease_expires_at=None if tenant else timezone.now() + timedelta(seconds=settings.SLOT_BUILD_LEASE_SECONDS),
+        schema_name=new_schema_name(),
+        secret=secrets.encrypt(secrets.new_password()),
+        limits=plan.limits() if plan else {},
+        lease_expires_at=timezone.now() + timedelta(seconds=settings.SLOT_BUILD_LEASE_SECONDS),
     )
+
+
+def first_login(slot: SchemaSlot) -> str:
+    """The login that is handed out first."""
+    return role_name(slot.schema_name, LOGIN_SUFFIXES[0])
 
 
 def search_path(slot: SchemaSlot) -> list[str]:
@@ -43,9 +66,22 @@ def search_path(slot: SchemaSlot) -> list[str]:
 
 
 def create_roles(slot: SchemaSlot) -> None:
-    """Step one: the roles, in a short transaction of their own."""
+    """Step one: the roles, in a short transaction of their own; then password and limits of the first login."""
+    schema, login = slot.schema_name, first_login(slot)
     with session(slot.cluster.dsn()) as connection:
-        roles.create_roles(connection, slot.schema_name, search_path=search_path(slot))
+        roles.create_roles(connection, schema, search_path=search_path(slot))
+        if slot.limits:
+            roles.apply_limits(connection, schema, slot.limits, to=[login])
+        roles.set_password(connection, schema, login, secrets.decrypt(slot.secret))
+
+
+def open_login(slot: SchemaSlot, limits: dict[str, int]) -> None:
+    """The last step: the first login is let in, with these limits."""
+    schema, login = slot.schema_name, first_login(slot)
+    with session(slot.cluster.dsn()) as connection, connection.transaction():
+        if limits != slot.limits:
+            roles.apply_limits(connection, schema, limits, to=[login])
+        roles.open_logins(connection, schema, [login])
 
 
 def clone_schema(slot: SchemaSlot) -> None:

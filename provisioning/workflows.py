@@ -6,8 +6,10 @@ Nothing here decides whether an act is allowed; the services do, when they creat
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
@@ -18,8 +20,9 @@ from tenants.exceptions import ClusterError, Conflict
 from tenants.identifiers import role_name
 from tenants.models import Domain, Tenant, TenantRole
 from tenants.operations import Run, Workflow
-from tenants.postgres import session
+from tenants.postgres import load_queries, session
 
+QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 State = Tenant.State
 Login = TenantRole.State
 
@@ -62,27 +65,25 @@ def provision(run: Run) -> None:
             with run.step(name) as needed:
                 if needed:
                     work(slot)
-    login = TenantRole.objects.get(tenant=run.tenant, name=run.operation.params["login"])
     with run.step("open login") as needed:
         if needed:
-            _open_first_login(run, login)
+            slots.open_login(slot, run.tenant.effective_limits())
     # Only who asked and is still waiting gets them in the answer; whoever took over leaves them to be collected.
     collected = warm and run.attempt == 1
     with run.finish(warm=warm, credentials="collected" if collected else "uncollected"):
-        if not warm:
-            SchemaSlot.objects.filter(pk=slot.pk).update(state=SchemaSlot.State.CLAIMED, claimed_at=timezone.now())
-        TenantRole.objects.filter(pk=login.pk).update(state=Login.ACTIVE, issued_at=timezone.now())
-        move(run.tenant, to=State.ACTIVE, frm=(State.PROVISIONING,), state_reason="")
-        _record(
-            run, "tenant.provision", before={"state": State.PROVISIONING}, schema=slot.schema_name, login=login.name
-        )
+        login = slots.first_login(slot)
+        _activate(run.tenant, login)
+        _record(run, "tenant.provision", before={"state": State.PROVISIONING}, schema=slot.schema_name, login=login)
 
 
-def _open_first_login(run: Run, login: TenantRole) -> None:
-    tenant = run.tenant
-    with session(tenant.cluster.dsn()) as connection, connection.transaction():
-        roles.apply_limits(connection, tenant.schema_name, tenant.effective_limits(), to=[login.name])
-        roles.open_login(connection, tenant.schema_name, login.name, login.password())
+def _activate(tenant: Tenant, login: str) -> None:
+    now = timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute(QUERIES["activate"], {"tenant": tenant.pk, "login": login, "now": now})
+        changed = cursor.fetchone()
+    if changed is None:
+        raise Conflict("The tenant's state has changed meanwhile.", code="state_changed")
+    tenant.state, tenant.state_reason, tenant.version, tenant.updated_at = State.ACTIVE, "", changed[0], now
 
 
 def undo_provision(run: Run) -> None:
@@ -108,9 +109,9 @@ def _close_all_logins(run: Run) -> None:
     with run.step("close logins and end sessions") as needed:
         if needed:
             names = roles.logins(run.tenant.schema_name)
-            with session(run.tenant.cluster.dsn()) as connection:
-                roles.close_logins(connection, run.tenant.schema_name, names)
-                if still := roles.able_to_log_in(connection, names):
+            with session(run.tenant.cluster.dsn()) as link:
+                roles.close_logins(link, run.tenant.schema_name, names)
+                if still := roles.able_to_log_in(link, names):
                     raise ClusterError(f"{min(still)} can still log in.")
 
 
@@ -119,8 +120,8 @@ def _open_issued_logins(run: Run) -> None:
     with run.step("open logins") as needed:
         if needed:
             issued = TenantRole.objects.filter(tenant=run.tenant).exclude(state=Login.OFF).exclude(secret="")
-            with session(run.tenant.cluster.dsn()) as connection, connection.transaction():
-                roles.reopen_logins(connection, run.tenant.schema_name, list(issued.values_list("name", flat=True)))
+            with session(run.tenant.cluster.dsn()) as link, link.transaction():
+                roles.open_logins(link, run.tenant.schema_name, list(issued.values_list("name", flat=True)))
 
 
 def _reopen(run: Run) -> None:
@@ -206,8 +207,8 @@ def purge(run: Run) -> None:
     with run.step("drop roles") as needed:
         if needed:
             slots.remove_from_cluster(dsn, tenant.schema_name)
-    with session(dsn) as connection:
-        if schemas.exists(connection, tenant.schema_name) or roles.existing(connection, tenant.schema_name):
+    with session(dsn) as link:
+        if schemas.exists(link, tenant.schema_name) or roles.existing(link, tenant.schema_name):
             raise ClusterError("Something of this tenant is still on the cluster.")
     with run.finish():
         SchemaSlot.objects.filter(tenant=tenant).delete()
@@ -226,7 +227,7 @@ def rotate(run: Run) -> None:
     new = TenantRole.objects.get(tenant=tenant, name=run.operation.params["login"])
     with run.step("open new login") as needed:
         if needed:
-            _open_first_login(run, new)
+            _open_new_login(tenant, new)
     retire_at = timezone.now() + timedelta(minutes=run.operation.params["overlap_minutes"])
     with run.finish(login=new.name, retire_at=retire_at.isoformat(), credentials="collected"):
         old = TenantRole.objects.filter(tenant=tenant, state=Login.ACTIVE).exclude(pk=new.pk)
@@ -237,13 +238,21 @@ def rotate(run: Run) -> None:
         _record(run, "credentials.rotate", before={"logins": names}, login=new.name, retire_at=retire_at.isoformat())
 
 
+def _open_new_login(tenant: Tenant, login: TenantRole) -> None:
+    schema = tenant.schema_name
+    with session(tenant.cluster.dsn()) as link, link.transaction():
+        roles.apply_limits(link, schema, tenant.effective_limits(), to=[login.name])
+        roles.set_password(link, schema, login.name, login.password())
+        roles.open_logins(link, schema, [login.name])
+
+
 def undo_rotate(run: Run) -> None:
     """Close the new login again; the old one was never touched."""
     name = run.operation.params["login"]
     with run.step("close new login") as needed:
         if needed:
-            with session(run.tenant.cluster.dsn()) as connection:
-                roles.close_logins(connection, run.tenant.schema_name, [name], forget_password=True)
+            with session(run.tenant.cluster.dsn()) as link:
+                roles.close_logins(link, run.tenant.schema_name, [name], forget_password=True)
     with run.end():
         TenantRole.objects.filter(tenant=run.tenant, name=name, state=Login.OFF).update(secret="")
 
@@ -253,8 +262,8 @@ def retire_login(run: Run) -> None:
     name = role_name(run.tenant.schema_name, run.operation.params["suffix"])
     with run.step("close old login") as needed:
         if needed:
-            with session(run.tenant.cluster.dsn()) as connection:
-                roles.close_logins(connection, run.tenant.schema_name, [name], forget_password=True)
+            with session(run.tenant.cluster.dsn()) as link:
+                roles.close_logins(link, run.tenant.schema_name, [name], forget_password=True)
     with run.finish():
         TenantRole.objects.filter(tenant=run.tenant, name=name, state=Login.RETIRING).update(
             state=Login.OFF, secret="", retire_at=None
@@ -273,8 +282,8 @@ def update(run: Run) -> None:
     tenant, params = run.tenant, run.operation.params
     with run.step("apply limits") as needed:
         if needed:
-            with session(tenant.cluster.dsn()) as connection, connection.transaction():
-                roles.apply_limits(connection, tenant.schema_name, params["effective_limits"])
+            with session(tenant.cluster.dsn()) as link, link.transaction():
+                roles.apply_limits(link, tenant.schema_name, params["effective_limits"])
     with run.finish():
         Tenant.objects.filter(pk=tenant.pk).update(**params["fields"])
         _touch(tenant)
@@ -286,9 +295,9 @@ def undo_update(run: Run) -> None:
     with run.step("restore limits") as needed:
         if needed:
             tenant = run.tenant
-            with session(tenant.cluster.dsn()) as connection, connection.transaction():
-                if roles.existing(connection, tenant.schema_name):
-                    roles.apply_limits(connection, tenant.schema_name, tenant.effective_limits())
+            with session(tenant.cluster.dsn()) as link, link.transaction():
+                if roles.existing(link, tenant.schema_name):
+                    roles.apply_limits(link, tenant.schema_name, tenant.effective_limits())
     with run.end():
         pass
 
@@ -303,9 +312,9 @@ def apply_plan(run: Run) -> None:
     count = 0
     with run.step("apply limits") as needed:
         if needed and run.operation.cluster is not None:
-            with session(run.operation.cluster.dsn()) as connection:
+            with session(run.operation.cluster.dsn()) as link:
                 for count, tenant in enumerate(tenants.iterator(), start=1):  # noqa: B007
-                    roles.apply_limits(connection, tenant.schema_name, tenant.effective_limits())
+                    roles.apply_limits(link, tenant.schema_name, tenant.effective_limits())
                     run.alive()
     with run.finish(tenants=count):
         pass

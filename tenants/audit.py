@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tenants import rows
 from tenants.actors import Actor, Source
 from tenants.models import AuditEvent, Tenant
 
 
-def record(
+def event(
     action: str,
     *,
     actor: Actor,
@@ -20,13 +21,12 @@ def record(
     after: dict[str, Any] | None = None,
     reason: str = "",
 ) -> AuditEvent:
-    """Append one event. `before` and `after` hold what changed, never secrets.
+    """An event that is not in the log yet; for `record`, and for who inserts it along with other rows.
 
-    `target` is any model instance; without one the tenant is the target. Call it inside the transaction that makes
-    the change, so that neither exists without the other.
+    `before` and `after` hold what changed, never secrets. `target` is any model instance; without one the tenant is it.
     """
     target = target if target is not None else tenant
-    return AuditEvent.objects.create(
+    return AuditEvent(
         action=action,
         outcome=outcome,
         actor_kind=actor.kind,
@@ -44,3 +44,11 @@ def record(
         after=after,
         reason=reason[:500],
     )
+
+
+def record(action: str, **what: Any) -> None:
+    """Append one event, described as for `event`.
+
+    Call it inside the transaction that makes the change, so that neither exists without the other.
+    """
+    rows.insert(event(action, **what))

@@ -112,19 +112,20 @@ BEGIN
   END LOOP;
 END $$;
 
--- Lets a login in with a new password, of which only the SCRAM verifier ever comes here.
-CREATE OR REPLACE FUNCTION cp.open_login(schema_name text, login text, verifier text) RETURNS void
+-- Gives a login a new password, of which only the SCRAM verifier ever comes here. Apart from letting it in, since it is
+-- slow: to refuse the empty password, the server goes through all rounds of the hash again.
+CREATE OR REPLACE FUNCTION cp.set_password(schema_name text, login text, verifier text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM cp.require_tenant(schema_name, ARRAY[login]);
   IF verifier IS NULL OR verifier !~ '^SCRAM-SHA-256\$[0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+$' THEN
     RAISE EXCEPTION 'this is not a SCRAM verifier' USING ERRCODE = 'invalid_password';
   END IF;
-  EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', login, verifier);
+  EXECUTE format('ALTER ROLE %I PASSWORD %L', login, verifier);
 END $$;
 
--- Lets logins in again, with the passwords they had.
-CREATE OR REPLACE FUNCTION cp.reopen_logins(schema_name text, logins text[]) RETURNS void
+-- Lets logins in, with the passwords they have.
+CREATE OR REPLACE FUNCTION cp.open_logins(schema_name text, logins text[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE login text;
 BEGIN
@@ -165,5 +166,7 @@ BEGIN
     EXECUTE format('DROP ROLE IF EXISTS %I', schema_name || '_' || suffix);
   END LOOP;
 END $$;
+
+DROP FUNCTION IF EXISTS cp.open_login(text, text, text), cp.reopen_logins(text, text[]);  -- of version 1
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA cp FROM PUBLIC;

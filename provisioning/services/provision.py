@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.db.models import Model
 
 from provisioning import pool, resolve, slots
 from provisioning.models import SchemaSlot, TemplateVersion
@@ -35,36 +35,37 @@ def provision_tenant(
     `respond_async`) a worker makes it, and the connection is None. Raises InvalidInput, Conflict (`slug_taken`),
     and what the cluster refuses.
     """
-    version = resolve.template_version(template)
+    chosen = resolve.choice(template=template, plan=plan, cluster=cluster)
     tenant = Tenant(
         name=check_name(name),
         slug=check_slug(slug),
-        plan=resolve.plan(plan),
-        cluster=resolve.cluster(cluster),
-        template=version.template.name,
-        template_version=version.number,
+        plan=chosen.plan,
+        cluster=chosen.cluster,
+        template=chosen.version.template.name,
+        template_version=chosen.version.number,
         labels=check_labels(labels or {}),
         limits=resolve.limits(limits or {}),
     )
-    password = secrets.new_password()
-    operation = _begin_provisioning(tenant, version, password, warm=not respond_async, actor=actor, source=source)
+    operation = _begin_provisioning(tenant, chosen.version, warm=not respond_async, actor=actor, source=source)
     if operation.state != Operation.State.RUNNING:
         return Provisioned(tenant, operation)
     operation = operations.execute(operation)
     pool.refill_soon(tenant.cluster)
+    password = secrets.decrypt(tenant.slot.secret)
     return Provisioned(tenant, operation, connection_of(tenant, operation.params["login"], password))
 
 
 def _begin_provisioning(
-    tenant: Tenant, version: TemplateVersion, password: str, *, warm: bool, actor: Actor, source: Source
+    tenant: Tenant, version: TemplateVersion, *, warm: bool, actor: Actor, source: Source
 ) -> Operation:
+    domain = Domain(tenant=tenant, domain=f"{tenant.slug}.{settings.TENANT_BASE_DOMAIN}", is_primary=True)
     try:
         with transaction.atomic():
             slot = pool.claim_slot(tenant.cluster, version, tenant) if warm else None
             if slot is None:
                 tenant.schema_name = new_schema_name()
-            _insert(tenant)
-            return _start_provisioning(tenant, version, slot, password, actor=actor, source=source)
+                slot = slots.new(tenant.cluster, version, tenant=tenant)
+            return _start_provisioning(tenant, slot, tenant, domain, actor=actor, source=source)
     except IntegrityError as error:
         if "live_slug_once" in str(error) or "domain" in str(error):
             raise Conflict(
@@ -73,33 +74,13 @@ def _begin_provisioning(
         raise
 
 
-def _insert(tenant: Tenant) -> None:
-    # bulk_create: the save() methods of django-tenants look for names and primary domains that cannot exist yet.
-    Tenant.objects.bulk_create([tenant])
-    domain = f"{tenant.slug}.{settings.TENANT_BASE_DOMAIN}"
-    Domain.objects.bulk_create([Domain(tenant=tenant, domain=domain, is_primary=True)])
-
-
 def _start_provisioning(
-    tenant: Tenant,
-    version: TemplateVersion,
-    slot: SchemaSlot | None,
-    password: str,
-    *,
-    actor: Actor,
-    source: Source,
-    retry_of: Operation | None = None,
+    tenant: Tenant, slot: SchemaSlot, *new_rows: Model, actor: Actor, source: Source, retry_of: Operation | None = None
 ) -> Operation:
-    if slot is not None:
-        slot.state, slot.tenant, slot.claimed_at = SchemaSlot.State.CLAIMED, tenant, timezone.now()
-        slot.save(update_fields=["state", "tenant", "claimed_at"])
-    else:
-        slots.reserve(tenant.cluster, version, tenant=tenant)
-    names = [role_name(tenant.schema_name, suffix) for suffix in LOGIN_SUFFIXES]
-    logins = [TenantRole(tenant=tenant, name=role) for role in names]
-    logins[0].set_password(password)
-    TenantRole.objects.bulk_create(logins)
-    audit.record(
+    warm = slot.state == SchemaSlot.State.CLAIMED
+    logins = [TenantRole(tenant=tenant, name=role_name(slot.schema_name, suffix)) for suffix in LOGIN_SUFFIXES]
+    logins[0].secret = slot.secret
+    event = audit.event(
         "tenant.create",
         actor=actor,
         source=source,
@@ -108,7 +89,7 @@ def _start_provisioning(
             "name": tenant.name,
             "plan": tenant.plan.slug,
             "cluster": tenant.cluster.name,
-            "template": str(version),
+            "template": str(slot.template_version),
             "labels": tenant.labels,
             "limits": tenant.limits,
         },
@@ -116,9 +97,10 @@ def _start_provisioning(
     return operations.create(
         "tenant.provision",
         tenant=tenant,
-        params={"login": names[0]},
-        inline=slot is not None,
+        params={"login": logins[0].name},
+        inline=warm,
         retry_of=retry_of,
+        along_with=[*new_rows, *([] if warm else [slot]), *logins, event],
         actor=actor,
         source=source,
     )
@@ -140,6 +122,5 @@ def retry_provision(failed: Operation, actor: Actor, source: Source) -> Operatio
     if not changed:
         raise Conflict("Somebody else is provisioning this tenant again.", code="state_changed")
     tenant.refresh_from_db()
-    return _start_provisioning(
-        tenant, version, None, secrets.new_password(), actor=actor, source=source, retry_of=failed
-    )
+    slot = slots.new(tenant.cluster, version, tenant=tenant)
+    return _start_provisioning(tenant, slot, actor=actor, source=source, retry_of=failed)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import F, Model, Q
 from django.utils import timezone
 
-from tenants import audit
+from tenants import audit, rows
 from tenants.actors import Actor, Source
 from tenants.exceptions import Cancelled, Conflict
 from tenants.models import Cluster, Operation, Tenant
@@ -34,8 +35,9 @@ def create(
     exclusive: bool = True,
     inline: bool = False,
     retry_of: Operation | None = None,
+    along_with: Sequence[Model] = (),
 ) -> Operation:
-    """Add an operation inside the caller's transaction.
+    """Add an operation inside the caller's transaction, and new rows `along_with` it by the same statement.
 
     `inline` ones belong to this process from the start (call `execute` after the commit); others are left for the
     workers, which are woken when the transaction commits. Raises Conflict, naming the first, when the tenant already
@@ -62,14 +64,21 @@ def create(
         operation.state, operation.attempt, operation.worker = State.RUNNING, 1, worker_name()
         operation.started_at = operation.heartbeat_at = now
         operation.lease_expires_at = now + lease()
-    try:
-        with transaction.atomic():
-            operation.save(force_insert=True)
-    except IntegrityError as error:
-        raise _busy(tenant) from error
+    if along_with:  # its tenant is among them, and new: there is no other operation that could be in the way
+        rows.insert(*along_with, operation)
+    else:
+        _insert_alone(operation)
     if not inline:
         transaction.on_commit(lambda: wake(operation))
     return operation
+
+
+def _insert_alone(operation: Operation) -> None:
+    try:
+        with transaction.atomic():
+            rows.insert(operation)
+    except IntegrityError as error:
+        raise _busy(operation.tenant) from error
 
 
 def _busy(tenant: Tenant | None) -> Conflict:

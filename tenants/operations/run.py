@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
+from psycopg.types.json import Jsonb
 
 from tenants import audit
 from tenants.actors import Actor, Source
@@ -49,6 +50,7 @@ class Run:
         self.source = Source(operation.channel, operation.ip, operation.request_id)
         self.error: ControlPlaneError | None = None
         self._done: set[str] | None = None if self.attempt > 1 else set()
+        self._ended: tuple[str, datetime] | None = None  # a step whose end is not written down yet
 
     @property
     def tenant(self) -> Tenant:
@@ -87,7 +89,8 @@ class Run:
     def step(self, name: str) -> Iterator[bool]:
         """One idempotent step: yields False when it is already done, and records start, end and error.
 
-        Raises LeaseLost or Cancelled before it begins.
+        That it has succeeded is written down together with what comes next. Raises LeaseLost or Cancelled before it
+        begins.
         """
         if name in self._finished_steps():
             yield False
@@ -99,7 +102,8 @@ class Run:
             text = str(error) if isinstance(error, ControlPlaneError) else type(error).__name__
             self._end_step(name, OperationStep.State.FAILED, text)
             raise
-        self._end_step(name, OperationStep.State.SUCCEEDED)
+        self._finished_steps().add(name)
+        self._ended = (name, timezone.now())
 
     def alive(self) -> None:
         """For long steps: raises LeaseLost when somebody else has taken the operation over."""
@@ -122,30 +126,40 @@ class Run:
             "progress": progress,
             "states": [str(state) for state in states],
             "now": timezone.now(),
+            **self._end_of_last_step(),
         }
         with connection.cursor() as cursor:
             cursor.execute(QUERIES["begin_step"], values)
             if not cursor.rowcount:
                 raise self._interrupted()
+        self._ended = None
+
+    def _end_of_last_step(self) -> dict[str, Any]:
+        ended, at = self._ended or (None, None)
+        return {"ended": ended, "ended_at": at}
 
     def _interrupted(self) -> ControlPlaneError:
         if not self.operation.unwinding and self._mine().filter(state=State.CANCELLING).exists():
             return Cancelled()
         return LeaseLost()
 
-    def _end_step(self, name: str, state: str, error: str = "") -> None:
+    def _end_step(self, name: str, state: str, error: str = "", at: datetime | None = None) -> None:
         values: dict[str, Any] = {
             "operation": self.operation.pk,
             "name": name,
             "attempt": self.attempt,
             "state": str(state),
-            "now": timezone.now(),
+            "now": at or timezone.now(),
             "error": error[:1000],
         }
         with connection.cursor() as cursor:
             cursor.execute(QUERIES["end_step"], values)
-        if state == OperationStep.State.SUCCEEDED:
-            self._finished_steps().add(name)
+
+    def _write_end_of_last_step(self) -> None:
+        if self._ended is not None:
+            name, at = self._ended
+            self._end_step(name, OperationStep.State.SUCCEEDED, at=at)
+            self._ended = None
 
     @contextmanager
     def finish(self, **result: Any) -> Iterator[None]:
@@ -153,20 +167,16 @@ class Run:
 
         Raises LeaseLost or Cancelled when this attempt no longer owns the operation.
         """
-        done = {
-            "state": State.SUCCEEDED,
-            "progress": 100,
-            "finished_at": timezone.now(),
-            "lease_expires_at": None,
-            "result": result,
-            "error": None,
-        }
+        now, operation = timezone.now(), self.operation
+        ours: dict[str, Any] = {"operation": operation.pk, "attempt": self.attempt, "now": now, "result": Jsonb(result)}
         with transaction.atomic():
-            if not self._mine().filter(state=State.RUNNING).update(**done):
-                raise self._interrupted()
+            with connection.cursor() as cursor:
+                cursor.execute(QUERIES["finish"], {**ours, **self._end_of_last_step()})
+                if not cursor.rowcount:
+                    raise self._interrupted()
             yield
-        for field, value in done.items():
-            setattr(self.operation, field, value)
+        operation.state, operation.progress, operation.finished_at = State.SUCCEEDED, 100, now
+        operation.lease_expires_at, operation.result, operation.error = None, result, None
 
     @contextmanager
     def end(self) -> Iterator[None]:
@@ -192,6 +202,7 @@ class Run:
     def _begin_unwinding(self, error: ControlPlaneError) -> None:
         self.error = error
         self.operation.unwinding = {"code": error.code, "message": str(error)}
+        self._write_end_of_last_step()
         if not self._mine().update(unwinding=self.operation.unwinding):
             return
         try:
@@ -214,6 +225,7 @@ class Run:
     def _later(self, error: ControlPlaneError) -> None:
         """Leave it to the next attempt, after a pause that doubles; give up after MAX_ATTEMPTS."""
         self.error = error
+        self._write_end_of_last_step()
         if self.attempt >= MAX_ATTEMPTS and not self.operation.unwinding:
             self._begin_unwinding(error)
             return

@@ -20,7 +20,7 @@ from tests.support.fixtures import fresh_slug
 from tests.support.killing_worker import die_at
 from tests.support.processes import Running, running, wait_for
 
-POINTS = ("before", "begun", "worked", "recorded")
+POINTS = ("before", "begun", "worked")
 PROVISION = ("create roles", "clone schema", "verify clone", "open login")
 PURGE = ("close logins and end sessions", "drop schema", "drop roles")
 LAST = ["finish: uncommitted", "finish: committed"]

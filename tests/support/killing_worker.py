@@ -33,17 +33,19 @@ def _reach(run: Any, point: str) -> None:
 def _install() -> None:
     from tenants.operations import Run
 
-    begin, end, finish = Run._begin_step, Run._end_step, Run.finish
+    begin, step, finish = Run._begin_step, Run.step, Run.finish
 
     def begin_step(self: Any, name: str) -> None:
         _reach(self, f"{name}: before")
         begin(self, name)
         _reach(self, f"{name}: begun")
 
-    def end_step(self: Any, name: str, state: str, error: str = "") -> None:
-        _reach(self, f"{name}: worked")
-        end(self, name, state, error)
-        _reach(self, f"{name}: recorded")
+    @contextmanager
+    def stepping(self: Any, name: str) -> Iterator[bool]:
+        with step(self, name) as needed:
+            yield needed
+            if needed:  # done, and not written down: that comes with the next step
+                _reach(self, f"{name}: worked")
 
     @contextmanager
     def finishing(self: Any, **result: Any) -> Iterator[None]:
@@ -52,7 +54,7 @@ def _install() -> None:
             _reach(self, "finish: uncommitted")
         _reach(self, "finish: committed")
 
-    Run._begin_step, Run._end_step, Run.finish = begin_step, end_step, finishing  # type: ignore[method-assign]
+    Run._begin_step, Run.step, Run.finish = begin_step, stepping, finishing  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
