@@ -97,10 +97,11 @@ RETURNING {chosen};
 WITH login AS (
   UPDATE tenants_tenantrole SET state = 'active', issued_at = %(now)s
   WHERE tenant_id = %(tenant)s AND name = %(login)s
+  RETURNING tenant_id
 ), slot AS (
   UPDATE provisioning_schemaslot SET state = 'claimed', claimed_at = %(now)s, secret = ''
   WHERE tenant_id = %(tenant)s AND state = 'building'
 )
-UPDATE tenants_tenant SET state = 'active', state_reason = '', version = version + 1, updated_at = %(now)s
-WHERE id = %(tenant)s AND state = 'provisioning'
-RETURNING version;
+UPDATE tenants_tenant AS tenant SET state = 'active', state_reason = '', version = version + 1, updated_at = %(now)s
+FROM login WHERE tenant.id = login.tenant_id AND tenant.state = 'provisioning'
+RETURNING tenant.version;

@@ -82,7 +82,7 @@ def _activate(tenant: Tenant, login: str) -> None:
         cursor.execute(QUERIES["activate"], {"tenant": tenant.pk, "login": login, "now": now})
         changed = cursor.fetchone()
     if changed is None:
-        raise Conflict("The tenant's state has changed meanwhile.", code="state_changed")
+        raise Conflict("The tenant's state has changed meanwhile, or its login is gone.", code="state_changed")
     tenant.state, tenant.state_reason, tenant.version, tenant.updated_at = State.ACTIVE, "", changed[0], now
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 import redis
 from django.conf import settings
 from django.db import connection as own_connection
-from psycopg import Connection, sql
+from psycopg import sql
 
 from provisioning import roles
 from tenants import clusters
@@ -52,9 +52,9 @@ def registry() -> Iterator[dict[str, str]]:
     What killed benchmarks left is taken away first. Raises what `tenants.postgres.connect` does.
     """
     dsn, name = own_dsn(), PREFIX + secrets.token_hex(6)
-    with connect(dsn, autocommit=True, application_name="bench", statement_timeout_ms=DROP_TIMEOUT_MS) as held:
-        held.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])  # says that its owner is alive
-        _sweep(held)
+    with connect(dsn, autocommit=True, application_name=name, statement_timeout_ms=DROP_TIMEOUT_MS) as held:
+        for (abandoned,) in held.execute(QUERIES["abandoned_databases"]).fetchall():
+            drop(dsn, abandoned)
         try:
             held.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
             environment = _environment(dsn.replace(dbname=name))
@@ -78,13 +78,6 @@ def _environment(dsn: Dsn) -> dict[str, str]:
         "HTTPS": "false",
         "TENANT_APPS": "",
     }
-
-
-def _sweep(held: Connection) -> None:
-    for (name,) in held.execute(QUERIES["scratch_databases"]).fetchall():
-        row = held.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name]).fetchone()
-        if row == (True,):
-            drop(own_dsn(), name)
 
 
 def drop(dsn: Dsn, name: str) -> None:
