@@ -9,9 +9,9 @@ WHERE d.datname = %s AND r.rolname ~ '^t_[a-z2-7]{20}_rw_[ab]$';
 -- name: abandoned_databases
 -- Registries of benchmarks that were killed. One that lives has a session that calls itself like its registry: an
 -- advisory lock would not do, since those are known in one database only.
-SELECT datname FROM pg_database
-WHERE datname ~ '^cpbench_[0-9a-f]{12}$'
-  AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = datname);
+SELECT d.datname FROM pg_database d
+WHERE d.datname ~ '^cpbench_[0-9a-f]{12}$'
+  AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name = d.datname);
 
 -- name: range_columns
 -- Columns of the schema's own range types: what django-tenants' clone cannot make. With the subtype's own range.
