@@ -222,6 +222,7 @@ CELERY_BEAT_SCHEDULE = {
     "worker-heartbeat": {"task": "tenants.worker_heartbeat", "schedule": 5.0, "options": {"expires": 10}},
     "fill-pools": {"task": "provisioning.fill_pools", "schedule": 10.0, "options": {"expires": 10}},
     "retire-logins": {"task": "provisioning.retire_logins", "schedule": 15.0, "options": {"expires": 15}},
+    "close-migrators": {"task": "provisioning.close_migrators", "schedule": 10.0, "options": {"expires": 10}},
     "purge-due": {"task": "provisioning.purge_due", "schedule": 60.0, "options": {"expires": 60}},
     "reap-slots": {"task": "provisioning.reap_slots", "schedule": 15.0, "options": {"expires": 15}},
     "drop-scratch": {"task": "provisioning.drop_scratch", "schedule": crontab(minute=29)},

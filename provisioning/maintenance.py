@@ -9,7 +9,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from provisioning import compiler, services, slots, timeseries
-from provisioning.models import SchemaSlot
+from provisioning.models import MigratorWindow, SchemaSlot
 from tenants.actors import BEAT, SYSTEM
 from tenants.exceptions import ControlPlaneError
 from tenants.models import Cluster, Tenant, TenantRole
@@ -31,6 +31,18 @@ def retire_logins() -> int:
             count += services.retire_logins(tenant, actor=SYSTEM, source=BEAT)
         except ControlPlaneError as error:
             log.warning("login.retire_failed", extra={"tenant": str(tenant.pk), "error": error.code})
+    return count
+
+
+def close_migrators() -> int:
+    """Close the migrators whose window is over. Returns how many."""
+    due = MigratorWindow.objects.filter(closed_at__isnull=True, expires_at__lte=timezone.now())
+    count = 0
+    for tenant_id in due.values_list("tenant_id", flat=True):
+        try:
+            count += services.close_migrator(tenant_id=tenant_id, actor=SYSTEM, source=BEAT) is not None
+        except ControlPlaneError as error:
+            log.warning("migrator.close_failed", extra={"tenant": str(tenant_id), "error": error.code})
     return count
 
 

@@ -122,3 +122,31 @@ class SchemaSlot(models.Model):
 
     def __str__(self) -> str:
         return self.schema_name
+
+
+class MigratorWindow(models.Model):
+    """A time in which a tenant's migrator, a login that acts as its schema's owner, may log in.
+
+    `open ──► closed` (by hand, when its time is over, or with the tenant's suspension); one open window a tenant.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="migrator_windows")
+    login = models.CharField(max_length=63)
+    reason = models.CharField(max_length=500)
+    opened_by = models.CharField(max_length=150)
+    opened_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    findings = models.TextField(blank=True, help_text="What was wrong with the schema's protection at the end.")
+
+    class Meta:
+        ordering = ["-opened_at", "-id"]
+        permissions = [("open_migrator", "Can open and close a tenant's migrator")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant"], condition=models.Q(closed_at__isnull=True), name="one_open_migrator"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.login

@@ -105,3 +105,15 @@ WITH login AS (
 UPDATE tenants_tenant AS tenant SET state = 'active', state_reason = '', version = version + 1, updated_at = %(now)s
 FROM login WHERE tenant.id = login.tenant_id AND tenant.state = 'provisioning'
 RETURNING tenant.version;
+
+-- name: open_migrator
+-- tenants/prepare.sql: a login that acts as the schema's owner until a moment.
+SELECT cp.open_migrator(%s, %s, %s, %s);
+
+-- name: drop_migrator
+-- tenants/prepare.sql: and no longer.
+SELECT cp.drop_migrator(%s);
+
+-- name: guard_findings
+-- tenants/hardening/guard.sql: what is wrong with a schema's protection.
+SELECT cp.guard_findings(%s);

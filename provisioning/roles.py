@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from psycopg import Connection, sql
 from psycopg.types.json import Jsonb
 
 from tenants.exceptions import ClusterBusy
-from tenants.identifiers import LOGIN_SUFFIXES, OWNER, READ_ONLY, READ_WRITE, role_name
+from tenants.identifiers import LOGIN_SUFFIXES, MIGRATOR, OWNER, READ_ONLY, READ_WRITE, role_name
 from tenants.postgres import load_queries
 
 QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
@@ -45,6 +46,35 @@ def existing(connection: Connection[Any], schema: str) -> set[str]:
 def logins(schema: str) -> list[str]:
     """The two alternating logins of a schema."""
     return [role_name(schema, suffix) for suffix in LOGIN_SUFFIXES]
+
+
+def all_logins(schema: str) -> list[str]:
+    """Every login that a schema can have: the two alternating ones, and the migrator of an open window."""
+    return [*logins(schema), role_name(schema, MIGRATOR)]
+
+
+def open_migrator(
+    connection: Connection[Any], schema: str, password: str, *, until: datetime, search_path: Sequence[str]
+) -> str:
+    """Make the schema's migrator and let it in until a moment. Returns its name."""
+    login = role_name(schema, MIGRATOR)
+    verifier = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256").decode()
+    connection.execute(QUERIES["open_migrator"], [schema, verifier, until, list(search_path)])
+    return login
+
+
+def close_migrator(connection: Connection[Any], schema: str) -> int:
+    """Shut the migrator out, end its sessions and take it away. Returns how many sessions there were."""
+    login = role_name(schema, MIGRATOR)
+    ended = close_logins(connection, schema, [login], forget_password=True)
+    connection.execute(QUERIES["drop_migrator"], [schema])
+    return ended
+
+
+def guard_findings(connection: Connection[Any], schema: str) -> str:
+    """What is wrong with the protection of a schema, in words; empty when nothing is. The guard must be installed."""
+    row = connection.execute(QUERIES["guard_findings"], [schema]).fetchone()
+    return str(row[0] or "") if row else ""
 
 
 def create_roles(connection: Connection[Any], schema: str, *, search_path: Sequence[str]) -> None:

@@ -147,7 +147,7 @@ def remove_from_cluster(
     with connect(dsn, autocommit=True, statement_timeout_ms=CLONE_TIMEOUT_MS) as connection:
         there = roles.existing(connection, schema)
         if there:
-            roles.close_logins(connection, schema, roles.logins(schema))
+            roles.close_logins(connection, schema, roles.all_logins(schema))
         schemas.drop(connection, schema, on_batch=on_batch)
         if there and not keep_roles:
             roles.drop_roles(connection, schema)

@@ -28,6 +28,12 @@ def retire_logins() -> int:
     return maintenance.retire_logins()
 
 
+@shared_task(name="provisioning.close_migrators")
+def close_migrators() -> int:
+    """Close migrators whose window is over."""
+    return maintenance.close_migrators()
+
+
 @shared_task(name="provisioning.purge_due")
 def purge_due() -> int:
     """Purge tenants whose grace period has ended."""

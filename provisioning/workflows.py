@@ -108,7 +108,7 @@ def _close_all_logins(run: Run) -> None:
     """Step: nobody gets in and nobody is in; checked, not assumed."""
     with run.step("close logins and end sessions") as needed:
         if needed:
-            names = roles.logins(run.tenant.schema_name)
+            names = roles.all_logins(run.tenant.schema_name)
             with session(run.tenant.cluster.dsn()) as link:
                 roles.close_logins(link, run.tenant.schema_name, names)
                 if still := roles.able_to_log_in(link, names):

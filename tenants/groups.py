@@ -24,7 +24,7 @@ _AUDITOR = "tenants.view_auditevent tenants.view_apikey auth.view_user auth.view
 
 _ADMINISTRATOR = """
 tenants.purge_tenant tenants.add_cluster tenants.change_cluster tenants.prepare_cluster
-tenants.add_plan tenants.change_plan tenants.add_apikey tenants.revoke_apikey
+tenants.add_plan tenants.change_plan tenants.add_apikey tenants.revoke_apikey provisioning.open_migrator
 auth.add_user auth.change_user auth.delete_user auth.add_group auth.change_group auth.delete_group
 """.split()
 _SCHEDULES = [

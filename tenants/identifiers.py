@@ -31,6 +31,7 @@ RESERVED_SLUGS = frozenset(
 
 OWNER, READ_WRITE, READ_ONLY = "owner", "rw", "ro"
 LOGIN_SUFFIXES = ("rw_a", "rw_b")
+MIGRATOR = "mig"  # there only while a window is open
 
 
 def new_schema_name() -> str:

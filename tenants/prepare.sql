@@ -29,7 +29,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION cp.version() RETURNS int LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS 'SELECT 2';
+AS 'SELECT 3';
 
 -- Raises unless these are logins of a tenant's schema.
 CREATE OR REPLACE FUNCTION cp.require_tenant(schema_name text, logins text[] DEFAULT '{}') RETURNS void
@@ -38,7 +38,7 @@ BEGIN
   IF schema_name IS NULL OR schema_name !~ '^t_[a-z2-7]{20}$' THEN
     RAISE EXCEPTION '% is not the name of a tenant schema', quote_nullable(schema_name) USING ERRCODE = 'invalid_name';
   END IF;
-  IF NOT logins <@ ARRAY[schema_name || '_rw_a', schema_name || '_rw_b'] THEN
+  IF NOT logins <@ ARRAY[schema_name || '_rw_a', schema_name || '_rw_b', schema_name || '_mig'] THEN
     RAISE EXCEPTION 'these are not logins of %', schema_name USING ERRCODE = 'invalid_name';
   END IF;
 END $$;
@@ -156,6 +156,7 @@ DECLARE
   suffix text;
 BEGIN
   PERFORM cp.require_tenant(schema_name);
+  PERFORM cp.drop_migrator(schema_name);
   IF to_regrole(owner) IS NOT NULL THEN
     IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
       EXECUTE format('GRANT %I TO %I', owner, current_user);
@@ -165,6 +166,46 @@ BEGIN
   FOREACH suffix IN ARRAY ARRAY['rw_a', 'rw_b', 'ro', 'rw', 'owner'] LOOP
     EXECUTE format('DROP ROLE IF EXISTS %I', schema_name || '_' || suffix);
   END LOOP;
+END $$;
+
+-- Lets a login in that may SET ROLE to the schema's owner, until a moment; `search_path` as for the others. It inherits
+-- nothing: what it makes belongs to the owner, or is not made. (PostgreSQL refuses to have `role` set for it here.)
+CREATE OR REPLACE FUNCTION cp.open_migrator(schema_name text, verifier text, until timestamptz, search_path text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  login text := schema_name || '_mig';
+  path text := (SELECT string_agg(quote_ident(p), ', ' ORDER BY o) FROM unnest(search_path) WITH ORDINALITY AS u (p, o));
+BEGIN
+  PERFORM cp.require_tenant(schema_name);
+  IF to_regrole(login) IS NULL THEN
+    EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT CONNECTION LIMIT 2', login);
+  END IF;
+  IF current_setting('server_version_num')::int >= 160000 THEN
+    EXECUTE format('GRANT %I TO %I WITH INHERIT FALSE, SET TRUE', schema_name || '_owner', login);
+    EXECUTE format('GRANT cp_tenants TO %I WITH INHERIT TRUE, SET FALSE', login);
+  ELSE
+    EXECUTE format('GRANT %I TO %I', schema_name || '_owner', login);
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), login);
+  END IF;
+  EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = %s', login, current_database(), path);
+  EXECUTE format('ALTER ROLE %I VALID UNTIL %L', login, until);
+  PERFORM cp.set_password(schema_name, login, verifier);
+  PERFORM cp.open_logins(schema_name, ARRAY[login]);
+END $$;
+
+-- Takes that login away; its sessions must have been ended.
+CREATE OR REPLACE FUNCTION cp.drop_migrator(schema_name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE login text := schema_name || '_mig';
+BEGIN
+  PERFORM cp.require_tenant(schema_name);
+  IF to_regrole(login) IS NOT NULL THEN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+      EXECUTE format('GRANT %I TO %I', login, current_user);
+    END IF;
+    EXECUTE format('DROP OWNED BY %I', login);
+    EXECUTE format('DROP ROLE %I', login);
+  END IF;
 END $$;
 
 DROP FUNCTION IF EXISTS cp.open_login(text, text, text), cp.reopen_logins(text, text[]);  -- of version 1

@@ -13,6 +13,7 @@ from provisioning.services.lifecycle import (
     suspend_tenant,
     undelete_tenant,
 )
+from provisioning.services.migrator import close_migrator, open_migrator
 from provisioning.services.provision import provision_tenant, retry_provision
 from provisioning.services.rotation import retire_logins, rotate_credentials
 
@@ -21,9 +22,11 @@ __all__ = [
     "Outcome",
     "Provisioned",
     "apply_plan",
+    "close_migrator",
     "connection_of",
     "delete_tenant",
     "get_tenant",
+    "open_migrator",
     "provision_tenant",
     "purge_tenant",
     "resume_tenant",

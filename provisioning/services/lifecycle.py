@@ -8,6 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from provisioning.services.common import Outcome, State, act, check_reason, get_tenant, require
+from provisioning.services.migrator import close_migrator
 from tenants import audit, operations
 from tenants.actors import Actor, Source
 from tenants.exceptions import Conflict, InvalidInput
@@ -18,7 +19,9 @@ def suspend_tenant(*, tenant_id: Any, reason: str = "", actor: Actor, source: So
     """Shut a tenant out: its logins are closed and its sessions ended. Raises Conflict unless it is active."""
     tenant = get_tenant(tenant_id)
     require(tenant, "suspended", State.ACTIVE)
-    return act("tenant.suspend", tenant, reason=check_reason(reason), actor=actor, source=source)
+    outcome = act("tenant.suspend", tenant, reason=check_reason(reason), actor=actor, source=source)
+    close_migrator(tenant_id=tenant.pk, actor=actor, source=source)
+    return outcome
 
 
 def resume_tenant(*, tenant_id: Any, reason: str = "", actor: Actor, source: Source) -> Outcome:
@@ -42,7 +45,9 @@ def delete_tenant(
     days = tenant.plan.grace_days if grace_days is None else grace_days
     if isinstance(days, bool) or not isinstance(days, int) or not 0 <= days <= 365:
         raise InvalidInput("The grace period has 0 to 365 days.", field="grace_days")
-    return act("tenant.delete", tenant, reason=check_reason(reason), grace_days=days, actor=actor, source=source)
+    outcome = act("tenant.delete", tenant, reason=check_reason(reason), grace_days=days, actor=actor, source=source)
+    close_migrator(tenant_id=tenant.pk, actor=actor, source=source)
+    return outcome
 
 
 def _forget_failed(tenant: Tenant, *, reason: str, actor: Actor, source: Source) -> Outcome:

@@ -135,6 +135,7 @@ def _close(to: Recorder, own: Dsn, wanted: Level) -> None:
         to.run(sql.SQL("GRANT cp_owners TO {}").format(names))
     if to.superuser and wanted != Level.BASELINE:
         to.run(GUARD.read_text(encoding="utf-8"))
+        to.run(sql.SQL("GRANT EXECUTE ON FUNCTION cp.guard_findings(text) TO {}").format(operator))
     for item in levels.open_items(to.connection):
         if (item.kind, item.name) == ("database", "postgres") and item.level in levels.up_to(wanted):
             to.run(sql.SQL("GRANT CONNECT ON DATABASE postgres TO {}").format(operator))  # databases are made from it
