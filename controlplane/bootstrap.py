@@ -23,6 +23,7 @@ from tenants.actors import Actor, Source
 from tenants.groups import ADMINISTRATOR, ensure_groups
 from tenants.hardening.levels import ORDER, Level
 from tenants.hardening.prepare import prepare_cluster
+from tenants.ledger import protection
 from tenants.models import ApiKey, Plan
 from tenants.models.access import Scope
 
@@ -68,6 +69,7 @@ def bootstrap(
         cluster = clusters.ensure_default_cluster(actor=ACTOR, source=SOURCE, pool_target=pool_target)
         _ensure_plans()
         ensure_groups()
+        protection.protect()
     if superuser_url:
         with report.step("isolation level", tell):
             level = max(cluster.isolation_wanted, Level.LOCKDOWN, key=ORDER.index)

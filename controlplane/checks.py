@@ -14,6 +14,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http.request import validate_host
 
 from controlplane.environment import secret
+from tenants.exceptions import InvalidInput
+from tenants.ledger.keys import public_keys
+from tenants.ledger.sinks import sinks
 
 POSTGRES_SCHEMES = ("postgres", "postgresql", "psql", "pgsql")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
@@ -79,11 +82,19 @@ def _public_url() -> Iterator[CheckMessage]:
         yield Warning(message, id="controlplane.W001")
 
 
+def _audit_log() -> Iterator[CheckMessage]:
+    try:
+        public_keys()
+        sinks()
+    except InvalidInput as error:
+        yield Error(error.message, id="controlplane.E006")
+
+
 @register(Tags.security)
 def check_settings(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[CheckMessage]:
     """Keys, addresses of the servers and of ourselves. Values are never shown."""
     found: list[CheckMessage] = []
-    for part in (_encryption_keys, _secret_keys, _database_url, _redis_url, _public_url):
+    for part in (_encryption_keys, _secret_keys, _database_url, _redis_url, _public_url, _audit_log):
         try:
             found += part()
         except (ImproperlyConfigured, ValueError) as error:
@@ -99,3 +110,13 @@ def check_deployment(app_configs: Sequence[AppConfig] | None = None, **_: Any) -
         hint = "Set BEHIND_PROXY=true when the proxy sets X-Forwarded-Proto itself, whatever the client sent."
         return [Warning(message, hint=hint, id="controlplane.W002")]
     return []
+
+
+@register(Tags.security, deploy=True)
+def check_signing(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[CheckMessage]:
+    """Whether a forger who has the database could rewrite the audit log."""
+    if settings.AUDIT_SIGNING_KEY and settings.AUDIT_CHECKPOINT_URLS:
+        return []
+    message = "The audit log is not signed, or nobody outside gets what is signed: all of it could be rewritten."
+    hint = "Set AUDIT_SIGNING_KEY and AUDIT_CHECKPOINT_URLS, see docs/audit.md."
+    return [Warning(message, hint=hint, id="controlplane.W003")]

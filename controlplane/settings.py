@@ -228,8 +228,18 @@ CELERY_BEAT_SCHEDULE = {
     "drop-scratch": {"task": "provisioning.drop_scratch", "schedule": crontab(minute=29)},
     "maintain-timeseries": {"task": "provisioning.maintain_timeseries", "schedule": crontab(minute=17)},
     "check-clusters": {"task": "tenants.check_clusters", "schedule": 300.0, "options": {"expires": 300}},
+    # Also done by `seal_audit_log --follow`, which waits for no worker; whoever comes second finds nothing to do.
+    "seal-audit-log": {"task": "tenants.seal_audit_log", "schedule": 4.0, "options": {"expires": 4}},
+    "checkpoint-audit-log": {"task": "tenants.checkpoint_audit_log", "schedule": 60.0, "options": {"expires": 60}},
+    "verify-audit-log": {"task": "tenants.verify_audit_log", "schedule": 300.0, "options": {"expires": 300}},
+    "verify-whole-audit-log": {"task": "tenants.verify_whole_audit_log", "schedule": crontab(hour=3, minute=23)},
     "forget-old-requests": {"task": "tenants.forget_old_requests", "schedule": crontab(minute=41)},
 }
+
+# Checkpoints of the audit log are signed with this Ed25519 key (32 bytes in base64) and written to these places.
+AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY", default="").strip()
+AUDIT_PUBLIC_KEYS = env.list("AUDIT_PUBLIC_KEYS", default=[])
+AUDIT_CHECKPOINT_URLS = [url.strip() for url in secret("AUDIT_CHECKPOINT_URLS", default="").split(",") if url.strip()]
 
 # A worker whose lease has run out is taken for dead, and its operation goes to another.
 OPERATION_LEASE_SECONDS = env.float("OPERATION_LEASE_SECONDS", default=20)

@@ -210,4 +210,41 @@ END $$;
 
 DROP FUNCTION IF EXISTS cp.open_login(text, text, text), cp.reopen_logins(text, text[]);  -- of version 1
 
+-- Gives the audit log's tables to a role that nobody is, so that the login can add to them and read them, and no more:
+-- neither change a row nor take a trigger away. True when that is so; without a superuser's help it cannot be.
+CREATE OR REPLACE FUNCTION cp.protect_audit_log() RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE name text;
+BEGIN
+  IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+    RETURN false;
+  END IF;
+  IF to_regrole('cp_audit') IS NULL THEN
+    CREATE ROLE cp_audit NOLOGIN;
+  END IF;
+  FOREACH name IN ARRAY ARRAY['tenants_auditevent', 'tenants_auditseal', 'tenants_auditcheckpoint'] LOOP
+    EXECUTE format('ALTER TABLE public.%I OWNER TO cp_audit', name);
+    EXECUTE format('REVOKE ALL ON public.%I FROM PUBLIC, %I', name, session_user);
+    EXECUTE format('GRANT SELECT, INSERT ON public.%I TO %I', name, session_user);
+  END LOOP;
+  ALTER FUNCTION public.refuse_audit_change() OWNER TO cp_audit;  -- whoever owns it could replace it
+  RETURN true;
+END $$;
+
+-- Gives them back, for a migration that alters them. Acts with its caller's rights: only a superuser can.
+CREATE OR REPLACE FUNCTION cp.release_audit_log(login text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE name text;
+BEGIN
+  FOREACH name IN ARRAY ARRAY['tenants_auditevent', 'tenants_auditseal', 'tenants_auditcheckpoint'] LOOP
+    IF to_regclass('public.' || name) IS NOT NULL THEN
+      EXECUTE format('ALTER TABLE public.%I OWNER TO %I', name, login);
+      EXECUTE format('GRANT ALL ON public.%I TO %I', name, login);
+    END IF;
+  END LOOP;
+  IF to_regprocedure('public.refuse_audit_change()') IS NOT NULL THEN
+    EXECUTE format('ALTER FUNCTION public.refuse_audit_change() OWNER TO %I', login);
+  END IF;
+END $$;
+
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA cp FROM PUBLIC;

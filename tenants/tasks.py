@@ -7,6 +7,8 @@ from django.conf import settings
 from django.core.cache import cache
 
 from tenants import clusters, housekeeping, operations
+from tenants.actors import BEAT, SYSTEM
+from tenants.ledger import checkpoints, sealer, verification
 
 
 @shared_task(name="tenants.run_operation", acks_late=True)
@@ -43,3 +45,27 @@ def worker_heartbeat() -> None:
 def check_clusters() -> int:
     """Read every cluster's version and extensions again."""
     return clusters.check_all()
+
+
+@shared_task(name="tenants.seal_audit_log")
+def seal_audit_log() -> int:
+    """Give new events their place in the chain, unless the sealer does."""
+    return sealer.seal_pending() or 0
+
+
+@shared_task(name="tenants.checkpoint_audit_log")
+def checkpoint_audit_log() -> None:
+    """Sign the end of the chain and bring that out."""
+    checkpoints.checkpoint()
+
+
+@shared_task(name="tenants.verify_audit_log")
+def verify_audit_log() -> bool:
+    """Verify what came since the last good verification."""
+    return verification.verify_and_note(full=False, actor=SYSTEM, source=BEAT)[0].ok
+
+
+@shared_task(name="tenants.verify_whole_audit_log")
+def verify_whole_audit_log() -> bool:
+    """Verify all of it."""
+    return verification.verify_and_note(actor=SYSTEM, source=BEAT)[0].ok

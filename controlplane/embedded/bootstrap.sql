@@ -24,3 +24,5 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC
 -- tenants/prepare.sql is run before this, here and in template1.
 GRANT USAGE ON SCHEMA cp TO controlplane;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA cp TO controlplane;
+-- Migrations may have to alter the audit log's tables; the control plane's own bootstrap protects them again at once.
+SELECT cp.release_audit_log('controlplane');

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from controlplane.embedded.errors import EmbeddedServerError
-from controlplane.embedded.files import write_private
+from controlplane.embedded.files import kept_secret, write_private
 from controlplane.embedded.keys import is_given, new_keys
 from controlplane.embedded.leftovers import MARK
 
-README = """What `make run` keeps: data of PostgreSQL and Redis, keys (secrets.env), credentials, logs.
+README = """What `make run` keeps: data of PostgreSQL and Redis, keys (secrets.env), credentials, logs,
+the key that signs the audit log and what it has signed (audit).
 secrets.env opens the stored passwords of tenants: without it they cannot be read again.
 `make clean-data` removes all of it.
 """
@@ -60,6 +61,17 @@ class Place:
             raise EmbeddedServerError(f"{path} has no {missing[0]}: restore the file or make clean-data.")
         return {name: kept[name] for name in wanted}
 
+    def _audit(self) -> dict[str, str]:
+        """The key that signs the audit log's checkpoints, and the file beside the database that has them."""
+        directory, env = self.directory / "audit", {}
+        directory.mkdir(mode=0o700, exist_ok=True)
+        if not is_given("AUDIT_SIGNING_KEY", dict(os.environ)):
+            kept_secret(directory / "signing.key")  # 256 random bits in base64: any such is an Ed25519 key
+            env["AUDIT_SIGNING_KEY_FILE"] = str(directory / "signing.key")
+        if not is_given("AUDIT_CHECKPOINT_URLS", dict(os.environ)):
+            env["AUDIT_CHECKPOINT_URLS"] = (directory / "checkpoints.jsonl").as_uri()
+        return env
+
     def environment(self, servers: Mapping[str, str], *, port: int) -> dict[str, str]:
         """The environment of web, worker, beat and commands; `servers` are the URLs of what we started."""
         metrics = self.directory / "run" / "metrics"
@@ -70,6 +82,7 @@ class Place:
         return {
             **given,
             **self.keys(),
+            **self._audit(),
             **servers,
             MARK: str(self.directory),
             "DEBUG": "false",

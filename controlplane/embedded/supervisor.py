@@ -125,7 +125,7 @@ class Supervisor:
             credentials = self._bootstrap(env)
             checkpoint = self._checkpoint()  # a first bootstrap writes thousands of files
             files.finish()
-        with timed("web, worker, beat"):
+        with timed("web, worker, beat, sealer"):
             self.programs = programs(env, port=self.port, log=log)
             for program in self.programs:
                 program.start()

@@ -35,6 +35,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 5
     REFUSED = 6
     UNFINISHED = 7
+    TAMPERED = 8
     INTERRUPTED = 130
 
 
@@ -48,6 +49,7 @@ exit codes:
   5  a cluster cannot be reached, is busy, or cannot be used
   6  the template was refused
   7  not finished in time; the operation goes on
+  8  the audit log is not what was written
   130  interrupted (Ctrl-C); an operation that a worker has goes on
 """
 
@@ -69,6 +71,12 @@ class StillRunning(ControlPlaneError):
     """The operation was not finished in time; it goes on."""
 
     code, status = "still_running", 504
+
+
+class TamperingFound(ControlPlaneError):
+    """The audit log is not what was written."""
+
+    code, status = "audit_log_broken", 500
 
 
 class OperationFailed(ControlPlaneError):
@@ -93,6 +101,8 @@ def exit_code(error: ControlPlaneError) -> ExitCode:
         return ExitCode.UNAVAILABLE
     if isinstance(error, StillRunning):
         return ExitCode.UNFINISHED
+    if isinstance(error, TamperingFound):
+        return ExitCode.TAMPERED
     return _BY_CODE.get(error.code) or _BY_STATUS.get(error.status, ExitCode.UNEXPECTED)
 
 

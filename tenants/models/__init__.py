@@ -1,7 +1,7 @@
 """The registry: what exists, who may use it, what is being done and what was done."""
 
 from tenants.models.access import ApiKey, IdempotencyRecord
-from tenants.models.audit import AuditEvent
+from tenants.models.audit import AuditCheckpoint, AuditEvent, AuditSeal, AuditSealer, AuditSink, AuditVerification
 from tenants.models.clusters import Cluster, ClusterLogin
 from tenants.models.operations import Operation, OperationStep
 from tenants.models.plans import Plan
@@ -9,7 +9,12 @@ from tenants.models.tenants import Domain, Tenant, TenantRole
 
 __all__ = [
     "ApiKey",
+    "AuditCheckpoint",
     "AuditEvent",
+    "AuditSeal",
+    "AuditSealer",
+    "AuditSink",
+    "AuditVerification",
     "Cluster",
     "ClusterLogin",
     "Domain",

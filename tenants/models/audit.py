@@ -59,3 +59,104 @@ class AuditEvent(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise ControlPlaneError("The audit log is append-only.", code="append_only", status=403)
+
+
+class AuditSeal(models.Model):
+    """An event's place in the chain, given to it by the sealer. As immutable as the event itself.
+
+    `seq` has no gaps. `digest` is SHA-256 over the event, `hash` over the previous seal's hash and this row: see
+    tenants/ledger/hashing.py.
+    """
+
+    seq = models.BigIntegerField(primary_key=True)
+    event_id = models.BigIntegerField(unique=True)
+    sealed_at = models.DateTimeField()
+    digest = models.BinaryField(max_length=32)
+    hash = models.BinaryField(max_length=32)
+
+    class Meta:
+        ordering = ["seq"]
+
+    def __str__(self) -> str:
+        return f"seal {self.seq}"
+
+
+class AuditSealer(models.Model):
+    """Where the sealer is: one row. Nothing here is believed by the verification.
+
+    Events below `scan_from` are all sealed. Those up to `mark_id` will be when each transaction that was under way
+    at `mark_xid` has ended (ids are given out before their transactions commit, and are committed in any order).
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    log_id = models.UUIDField()
+    scan_from = models.BigIntegerField(default=1)
+    mark_id = models.BigIntegerField(null=True)
+    mark_xid = models.BigIntegerField(null=True)
+    mark_at = models.DateTimeField(null=True)
+    ran_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="audit_one_sealer")]
+
+    def __str__(self) -> str:
+        return f"sealer of {self.log_id}"
+
+
+class AuditCheckpoint(models.Model):
+    """What was signed: the end of the chain at one moment. The copy here serves the delivery; others are believed."""
+
+    number = models.BigIntegerField(primary_key=True)
+    seq = models.BigIntegerField()
+    at = models.DateTimeField()
+    document = models.TextField()
+
+    class Meta:
+        ordering = ["-number"]
+        indexes = [models.Index(fields=["seq"], name="audit_checkpoint_seq")]
+
+    def __str__(self) -> str:
+        return f"checkpoint {self.number}"
+
+
+class AuditSink(models.Model):
+    """How far one of the places outside has the checkpoints."""
+
+    url = models.CharField(max_length=500, unique=True)
+    delivered = models.BigIntegerField(default=0)
+    delivered_at = models.DateTimeField(null=True)
+    last_error = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ["url"]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class AuditVerification(models.Model):
+    """What one verification of the log found."""
+
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField()
+    ok = models.BooleanField()
+    full = models.BooleanField()
+    from_seq = models.BigIntegerField()
+    to_seq = models.BigIntegerField()
+    events = models.BigIntegerField()
+    checkpoints = models.IntegerField()
+    findings = models.JSONField(default=list, blank=True)
+    notices = models.JSONField(default=list, blank=True)
+    actor_label = models.CharField(max_length=150)
+
+    class Meta:
+        ordering = ["-id"]
+        permissions = [("run_auditverification", "Can have the audit log verified now")]
+
+    def __str__(self) -> str:
+        return f"verification of {self.from_seq} to {self.to_seq}"
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return (self.finished_at - self.started_at).total_seconds()

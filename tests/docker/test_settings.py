@@ -28,6 +28,8 @@ GOOD = {
     "PUBLIC_URL": "https://cp.example.com",
     "ALLOWED_HOSTS": "cp.example.com",
     "BEHIND_PROXY": "true",
+    "AUDIT_SIGNING_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+    "AUDIT_CHECKPOINT_URLS": "file:///var/lib/checkpoints.jsonl",
 }
 
 
@@ -105,6 +107,8 @@ def test_what_is_of_the_wrong_kind_is_named(name: str, value: str) -> None:
         ("E004", "REDIS_URL", "redis://"),
         ("E005", "PUBLIC_URL", "https://cp.example.com/"),
         ("E005", "PUBLIC_URL", "cp.example.com"),
+        ("E006", "AUDIT_SIGNING_KEY", PASSWORD),
+        ("E006", "AUDIT_CHECKPOINT_URLS", [f"ftp://u:{PASSWORD}@h/d"]),
         ("W001", "ALLOWED_HOSTS", ["other.example.com"]),
     ],
 )
@@ -131,6 +135,12 @@ def test_a_proxy_must_be_named_for_https() -> None:
         assert [message.id for message in checks.check_deployment()] == ["controlplane.W002"]
     with override_settings(SECURE_SSL_REDIRECT=True, SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https")):
         assert checks.check_deployment() == []
+
+
+def test_an_audit_log_that_nobody_outside_vouches_for_is_said() -> None:
+    result = manage("check", "--deploy", "--fail-level", "WARNING", AUDIT_CHECKPOINT_URLS=None)
+    assert result.returncode == 1
+    assert "controlplane.W003" in result.stderr
 
 
 def test_where_tenants_of_the_first_cluster_connect(cluster: Cluster) -> None:
