@@ -18,7 +18,7 @@ from django.db import transaction
 import provisioning
 from provisioning import compiler, imports, pool
 from provisioning.models import Template
-from tenants import api_keys, audit, clusters
+from tenants import api_keys, audit, clusters, pooling
 from tenants.actors import Actor, Source
 from tenants.groups import ADMINISTRATOR, ensure_groups
 from tenants.hardening.levels import ORDER, Level
@@ -34,9 +34,11 @@ REFERENCE_TEMPLATE = Path(provisioning.__file__).parent / "reference" / "trading
 GIB = 1024**3
 PLANS: tuple[dict[str, Any], ...] = (
     {"slug": "starter", "name": "Starter", "connection_limit": 50, "storage_quota_bytes": 10 * GIB, "is_default": True},
-    {"slug": "business", "name": "Business", "connection_limit": 150, "storage_quota_bytes": 100 * GIB,
+    {"slug": "business", "name": "Business", "connection_limit": 150, "pool_size": 50, "client_limit": 500,
+     "storage_quota_bytes": 100 * GIB,
      "statement_timeout_ms": 60_000, "backup_keep_days": 35},
-    {"slug": "enterprise", "name": "Enterprise", "connection_limit": 500, "storage_quota_bytes": 1024 * GIB,
+    {"slug": "enterprise", "name": "Enterprise", "connection_limit": 500, "pool_size": 100, "client_limit": 1000,
+     "storage_quota_bytes": 1024 * GIB,
      "statement_timeout_ms": 300_000, "temp_file_limit_kb": 4 * 1024**2, "grace_days": 30, "backup_keep_days": 90},
 )  # fmt: skip
 
@@ -70,6 +72,7 @@ def bootstrap(
         _ensure_plans()
         ensure_groups()
         protection.protect()
+        pooling.ensure_default_pooler(cluster=cluster, actor=ACTOR, source=SOURCE)
     if superuser_url:
         with report.step("isolation level", tell):
             level = max(cluster.isolation_wanted, Level.LOCKDOWN, key=ORDER.index)

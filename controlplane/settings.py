@@ -106,6 +106,10 @@ DATABASES["default"].setdefault("OPTIONS", {})
 # What tenants of this database are told to connect to, when it is not the same: a pooler, a proxy.
 PUBLIC_DATABASE_HOST = env.str("PUBLIC_DATABASE_HOST", default="")
 PUBLIC_DATABASE_PORT = env.int("PUBLIC_DATABASE_PORT", default=0)
+# The PgBouncer in front of it, the file it includes, and where it finds the server (when not where we do).
+POOLER_URL = secret("POOLER_URL", default="")
+POOLER_CONFIG = env.str("POOLER_CONFIG", default="")
+POOLER_SERVER = env.str("POOLER_SERVER", default="")
 ORIGINAL_BACKEND = "django_prometheus.db.backends.postgresql"
 DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -233,6 +237,8 @@ CELERY_BEAT_SCHEDULE = {
     "checkpoint-audit-log": {"task": "tenants.checkpoint_audit_log", "schedule": 60.0, "options": {"expires": 60}},
     "verify-audit-log": {"task": "tenants.verify_audit_log", "schedule": 300.0, "options": {"expires": 300}},
     "verify-whole-audit-log": {"task": "tenants.verify_whole_audit_log", "schedule": crontab(hour=3, minute=23)},
+    "check-poolers": {"task": "tenants.check_poolers", "schedule": 30.0, "options": {"expires": 30}},
+    "sync-poolers": {"task": "tenants.sync_poolers", "schedule": 5.0, "options": {"expires": 5}},
     "forget-old-requests": {"task": "tenants.forget_old_requests", "schedule": crontab(minute=41)},
 }
 

@@ -38,7 +38,8 @@ keep field_encryption_keys "$(random 32)"
 keep database_url "postgres://controlplane:$(cat controlplane_password)@postgres:5432/controlplane"
 keep redis_url "redis://:$(cat redis_password)@redis:6379/0"
 keep redis_auth "requirepass $(cat redis_password)"
-keep pgbouncer_userlist "\"pgbouncer\" \"$(cat pgbouncer_password)\""
+keep pgbouncer_userlist "\"cp_pooler\" \"$(cat pgbouncer_password)\""
+keep pooler_url "postgres://cp_pooler:$(cat pgbouncer_password)@pgbouncer:6432/pgbouncer"
 
 if [ ! -e README ]; then
     cat >README <<'TEXT'
@@ -47,7 +48,7 @@ field_encryption_keys and secret_key: without them the stored passwords of tenan
 
 postgres_password       the superuser's, used by nothing but the first start and people
 controlplane_password   of the control plane's login; database_url contains it
-pgbouncer_password      of the pooler's login; pgbouncer_userlist contains it
+pgbouncer_password      of the pooler's login; pgbouncer_userlist and pooler_url contain it
 redis_password          redis_url and redis_auth contain it
 secret_key              Django's SECRET_KEY
 field_encryption_keys   Fernet keys, the newest first, separated by commas

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from provisioning import roles, schemas, slots
 from provisioning.models import SchemaSlot
-from tenants import audit, operations
+from tenants import audit, operations, pooling
 from tenants.exceptions import ClusterError, Conflict
 from tenants.identifiers import role_name
 from tenants.models import Domain, Tenant, TenantRole
@@ -111,6 +111,7 @@ def _close_all_logins(run: Run) -> None:
             names = roles.all_logins(run.tenant.schema_name)
             with session(run.tenant.cluster.dsn()) as link:
                 roles.close_logins(link, run.tenant.schema_name, names)
+                pooling.end_clients(run.tenant.cluster, names)
                 if still := roles.able_to_log_in(link, names):
                     raise ClusterError(f"{min(still)} can still log in.")
 
@@ -122,6 +123,7 @@ def _open_issued_logins(run: Run) -> None:
             issued = TenantRole.objects.filter(tenant=run.tenant).exclude(state=Login.OFF).exclude(secret="")
             with session(run.tenant.cluster.dsn()) as link, link.transaction():
                 roles.open_logins(link, run.tenant.schema_name, list(issued.values_list("name", flat=True)))
+            pooling.await_logins(run.tenant.cluster, {login.name: login.password() for login in issued})
 
 
 def _reopen(run: Run) -> None:
@@ -264,6 +266,7 @@ def retire_login(run: Run) -> None:
         if needed:
             with session(run.tenant.cluster.dsn()) as link:
                 roles.close_logins(link, run.tenant.schema_name, [name], forget_password=True)
+            pooling.end_clients(run.tenant.cluster, [name])
     with run.finish():
         TenantRole.objects.filter(tenant=run.tenant, name=name, state=Login.RETIRING).update(
             state=Login.OFF, secret="", retire_at=None

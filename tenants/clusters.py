@@ -26,6 +26,8 @@ QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 MINIMUM_VERSION = 150_000
 TENANTS_GROUP = "cp_tenants"
 PREPARE = Path(__file__).with_name("prepare.sql")
+# What only a superuser can install, after prepare.sql.
+FOR_ONE_LOGIN = (Path(__file__).parent / "pooling" / "pooler.sql",)
 
 # What the login must be able to do, and what an administrator grants when it cannot.
 NEEDS = {
@@ -76,6 +78,8 @@ def prepare(dsn: Dsn) -> None:
         for item in open_items(connection):
             if item.level == Level.BASELINE and item.statement:
                 connection.execute(item.statement.encode())
+        if connection.execute("SELECT to_regrole('cp_pooler') IS NOT NULL").fetchone() == (True,):
+            connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO cp_pooler").format(sql.Identifier(dsn.dbname)))
 
 
 def prepare_functions(dsn: Dsn, *, owner: str) -> None:
@@ -88,6 +92,8 @@ def prepare_functions(dsn: Dsn, *, owner: str) -> None:
         connection.execute(PREPARE.read_bytes())
         for (statement,) in connection.execute(QUERIES["take_functions"], {"owner": owner}).fetchall():
             connection.execute(statement)
+        for path in FOR_ONE_LOGIN:
+            connection.execute(path.read_bytes())
 
 
 def _install_functions(connection: psycopg.Connection[Any]) -> None:

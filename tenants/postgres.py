@@ -122,6 +122,22 @@ def connect(
         raise translate(error) from error
 
 
+@contextmanager
+def through_pooler(dsn: Dsn, *, application_name: str = "controlplane") -> Iterator[psycopg.Connection[Any]]:
+    """A fresh autocommit connection through PgBouncer, or to its console: statements go as text, nothing is prepared,
+    and there are no settings of a session. Raises as `connect` does."""
+    try:
+        with psycopg.connect(
+            dsn.conninfo(application_name=application_name),
+            autocommit=True,
+            cursor_factory=psycopg.ClientCursor,
+            prepare_threshold=None,
+        ) as connection:
+            yield connection
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
 _pools: dict[Dsn, ConnectionPool[Any]] = {}
 _pools_lock = threading.Lock()
 _pools_pid = os.getpid()

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.core.cache import cache
 
-from tenants import clusters, housekeeping, operations
+from tenants import clusters, housekeeping, operations, pooling
 from tenants.actors import BEAT, SYSTEM
 from tenants.ledger import checkpoints, sealer, verification
 
@@ -69,3 +69,15 @@ def verify_audit_log() -> bool:
 def verify_whole_audit_log() -> bool:
     """Verify all of it."""
     return verification.verify_and_note(actor=SYSTEM, source=BEAT)[0].ok
+
+
+@shared_task(name="tenants.check_poolers")
+def check_poolers() -> int:
+    """Look at every pooler and its way to the server."""
+    return pooling.check_all()
+
+
+@shared_task(name="tenants.sync_poolers")
+def sync_poolers() -> int:
+    """Bring every pooler's configuration up to date with plans and tenants."""
+    return pooling.sync_all()

@@ -13,6 +13,9 @@ EXTENSIONS = "extensions"  # schema of shared extensions
 STATEMENTS = Path(__file__).with_name("bootstrap.sql")
 # The functions by which the login acts on tenants' roles. Owned by a superuser, they spare it any right of its own.
 FUNCTIONS = Path(__file__).resolve().parents[2] / "tenants" / "prepare.sql"
+# What PgBouncer's login may ask; run after the functions.
+POOLER = FUNCTIONS.parent / "pooling" / "pooler.sql"
+POOLER_ROLE = "cp_pooler"
 
 
 def _exists(connection: psycopg.Connection, query: str, name: str) -> bool:
@@ -27,10 +30,10 @@ def _statements(section: str) -> Iterable[str]:
     return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
 
 
-def prepare_cluster(connect: Callable[[str], psycopg.Connection], *, role_password: str) -> None:
-    """Create role, database, group and shared schema; idempotent. `connect` opens a database as superuser.
+def prepare_cluster(connect: Callable[[str], psycopg.Connection], *, role_password: str, pooler_password: str) -> None:
+    """Create roles, database, group and shared schema; idempotent. `connect` opens a database as superuser.
 
-    The role's password is set, as a SCRAM verifier, each time: the file that keeps it is what counts.
+    The passwords are set, as SCRAM verifiers, each time: the files that keep them are what counts.
     """
     with connect("postgres") as connection:
         _prepare_roles(connection, role_password)
@@ -46,6 +49,8 @@ def prepare_cluster(connect: Callable[[str], psycopg.Connection], *, role_passwo
             for section in sections:
                 for statement in _statements(section):
                     connection.execute(statement)
+            connection.execute(POOLER.read_bytes())
+            _set_password(connection, POOLER_ROLE, pooler_password)
 
 
 def _prepare_roles(connection: psycopg.Connection, password: str) -> None:
@@ -53,7 +58,11 @@ def _prepare_roles(connection: psycopg.Connection, password: str) -> None:
     for name in (ROLE, GROUP):
         if not _exists(connection, query, name):
             connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(name)))
-    verifier = connection.pgconn.encrypt_password(password.encode(), ROLE.encode(), b"scram-sha-256").decode()
-    connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(ROLE), sql.Literal(verifier)))
+    _set_password(connection, ROLE, password)
     for statement in _statements("roles"):
         connection.execute(statement)
+
+
+def _set_password(connection: psycopg.Connection, role: str, password: str) -> None:
+    verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+    connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier)))

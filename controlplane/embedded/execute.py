@@ -16,6 +16,7 @@ from typing import IO
 
 from controlplane.embedded.errors import EmbeddedServerError
 from controlplane.embedded.keys import is_given, new_keys
+from controlplane.embedded.pgbouncer import EmbeddedPgBouncer
 from controlplane.embedded.postgres import EmbeddedPostgres, default_bin_dir
 from controlplane.embedded.process import adopt_orphans, collect_orphans
 from controlplane.embedded.redis import EmbeddedRedis
@@ -23,7 +24,7 @@ from controlplane.embedded.redis import EmbeddedRedis
 POSTGRES15_BIN = Path("/usr/lib/postgresql/15/bin")
 PREFIX = "cp-exec-"
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-Server = EmbeddedPostgres | EmbeddedRedis
+Server = EmbeddedPostgres | EmbeddedRedis | EmbeddedPgBouncer
 
 
 class Interrupted(Exception):
@@ -96,7 +97,7 @@ def _settle(server: Server) -> None:
 
 
 @contextlib.contextmanager
-def started(servers: Mapping[str, Server]) -> Iterator[None]:
+def started(servers: Mapping[str, Server]) -> Iterator[Mapping[str, Server]]:
     """Start all servers side by side for the block, bootstrapped; stop all of them whatever happens."""
     with ThreadPoolExecutor(max_workers=max(1, 2 * len(servers))) as pool:
         try:
@@ -104,7 +105,7 @@ def started(servers: Mapping[str, Server]) -> Iterator[None]:
             for server in servers.values():  # in this thread: see ServerProcess
                 server.launch()
             list(pool.map(_settle, servers.values()))
-            yield
+            yield servers
         finally:
             list(pool.map(lambda server: server.stop(), servers.values()))
 
@@ -117,6 +118,7 @@ def environment(servers: Mapping[str, Server]) -> dict[str, str]:
         if isinstance(server, EmbeddedPostgres):
             env[f"{prefix}SUPERUSER_{'' if prefix else 'DATABASE_'}URL"] = server.superuser_url
             env[f"{prefix}URL" if prefix else "DATABASE_URL"] = server.url
+            env[f"{prefix}POOLER_PASSWORD"] = server.pooler_password
     if "redis" in servers:
         env["REDIS_URL"] = servers["redis"].url
     with contextlib.suppress(EmbeddedServerError):

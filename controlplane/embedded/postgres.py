@@ -142,6 +142,17 @@ class EmbeddedPostgres:
         """URL of the role `controlplane` on its database."""
         return self._url(ROLE, kept_secret(self.home / "controlplane.password"))
 
+    @property
+    def pooler_password(self) -> str:
+        """The password of the role `cp_pooler`, by which a PgBouncer looks verifiers up."""
+        return kept_secret(self.home / "pooler.password")
+
+    @property
+    def pooler_way(self) -> str:
+        """`DIRECTORY:PORT` of the socket, which is closed to all but the account that a PgBouncer of ours runs as too:
+        tenants can then be kept from the port."""
+        return f"{self.socket_dir}:{self.port}"
+
     def _url(self, user: str, password: str) -> str:
         return f"postgres://{user}:{quote(password, safe='')}@127.0.0.1:{self.port}/{DATABASE}"
 
@@ -344,7 +355,7 @@ class EmbeddedPostgres:
         """Create the control plane's role, database and shared objects; does nothing the second time."""
         password = kept_secret(self.home / "controlplane.password")
         try:
-            prepare_cluster(self._connect, role_password=password)
+            prepare_cluster(self._connect, role_password=password, pooler_password=self.pooler_password)
         except psycopg.Error as error:
             reason = str(error).strip().splitlines()[0]
             message = f"PostgreSQL in {self.home} could not be prepared: {reason}. Log: {self.log}."

@@ -19,6 +19,7 @@ from controlplane.embedded.errors import EmbeddedServerError
 from controlplane.embedded.execute import Interrupted, Server, started
 from controlplane.embedded.files import LOG_LIMIT, held_lock
 from controlplane.embedded.leftovers import Parent, end_marked
+from controlplane.embedded.pgbouncer import EmbeddedPgBouncer, installed
 from controlplane.embedded.place import Place
 from controlplane.embedded.postgres import EmbeddedPostgres, default_bin_dir
 from controlplane.embedded.process import adopt_orphans, collect_orphans
@@ -96,10 +97,12 @@ class Supervisor:
             for server in self.servers.values():
                 kind = "PostgreSQL" if isinstance(server, EmbeddedPostgres) else "Redis"
                 say(f"  {kind} on 127.0.0.1:{server.port} … {time.monotonic() - began:.1f} s")
-            try:
-                self._serve()
-            finally:
-                self._end()
+            with started(self._wanted_pooler()) as pooler:  # it has to know where the server listens
+                self.servers |= pooler
+                try:
+                    self._serve()
+                finally:
+                    self._end()
 
     def _wanted_servers(self) -> dict[str, Server]:
         """The servers the environment does not name."""
@@ -112,9 +115,29 @@ class Supervisor:
         self._crashes = {name: Crashes(name, server.log) for name, server in servers.items()}
         return servers
 
+    def _wanted_pooler(self) -> dict[str, Server]:
+        """A PgBouncer in front of our own server, if this machine has the program and nobody named another."""
+        server = self.servers.get("postgres")
+        if (
+            not isinstance(server, EmbeddedPostgres)
+            or os.environ.get("POOLER_URL")
+            or os.environ.get("POOLER_URL_FILE")
+        ):
+            return {}
+        if installed() is None:
+            say("  no PgBouncer (Debian's package pgbouncer): tenants connect to PostgreSQL itself")
+            return {}
+        pooler = EmbeddedPgBouncer(self.place.directory / "pgbouncer", server, say=say)
+        self._crashes["pgbouncer"] = Crashes("pgbouncer", pooler.log)
+        return {"pgbouncer": pooler}
+
     def _urls(self) -> dict[str, str]:
         names = {"postgres": "DATABASE_URL", "redis": "REDIS_URL"}
-        urls = {names[name]: server.url for name, server in self.servers.items()}
+        urls = {names[name]: server.url for name, server in self.servers.items() if name in names}
+        for server in self.servers.values():
+            if isinstance(server, EmbeddedPgBouncer):
+                say(f"  PgBouncer on 127.0.0.1:{server.port}")
+                urls |= server.environment()
         return {**urls, "POSTGRES_BIN": str(default_bin_dir())}
 
     def _serve(self) -> None:

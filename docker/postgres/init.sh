@@ -1,6 +1,6 @@
 #!/bin/sh
 # Run once by the image of PostgreSQL, as superuser, on an empty data directory: roles, database and shared schemas
-# as everywhere else (bootstrap.sql), then what the pooler needs (pooler.sql). Can be run again.
+# as everywhere else (bootstrap.sql, prepare.sql, pooler.sql). Can be run again.
 # PG* say where; BOOTSTRAP_SQL, PREPARE_SQL, POOLER_SQL and the two password files say what.
 set -eu
 
@@ -33,12 +33,12 @@ SET pg_stat_statements.track = 'none';
 SET pg_stat_statements.track_utility = off;
 SET password_encryption = 'scram-sha-256';
 SELECT format('CREATE ROLE %I', wanted)
-  FROM unnest(ARRAY['controlplane', 'cp_tenants', 'pgbouncer']) AS wanted
+  FROM unnest(ARRAY['controlplane', 'cp_tenants', 'cp_pooler']) AS wanted
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) \gexec
 \set controlplane_password `cat "$CONTROLPLANE_PASSWORD_FILE"`
 \set pgbouncer_password `cat "$PGBOUNCER_PASSWORD_FILE"`
 ALTER ROLE controlplane PASSWORD :'controlplane_password';
-ALTER ROLE pgbouncer PASSWORD :'pgbouncer_password';
+ALTER ROLE cp_pooler PASSWORD :'pgbouncer_password';
 SQL
 section roles | run postgres
 run postgres <<'SQL'
@@ -51,5 +51,5 @@ section template1 | run template1
 for database in controlplane template1; do
     run "$database" <"$prepare"
     section functions | run "$database"
+    run "$database" <"$pooler"
 done
-run controlplane <"$pooler"

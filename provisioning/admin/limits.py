@@ -11,6 +11,8 @@ from tenants.models.plans import LIMITS
 # Label, unit, and how many of what is stored one of the unit is.
 _SHOWN: dict[str, tuple[str, str, int]] = {
     "connection_limit": ("Connections", "", 1),
+    "pool_size": ("Pool size", "", 1),
+    "client_limit": ("Clients of the pooler", "", 1),
     "statement_timeout_ms": ("Statement timeout", "ms", 1),
     "idle_in_transaction_timeout_ms": ("Idle in transaction timeout", "ms", 1),
     "lock_timeout_ms": ("Lock timeout", "ms", 1),

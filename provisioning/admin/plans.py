@@ -28,6 +28,8 @@ class PlanForm(PageForm):
     name = forms.CharField(max_length=80)
     is_default = forms.BooleanField(required=False, label="The default for new tenants")
     connection_limit = limits.field("connection_limit", required=True)
+    pool_size = limits.field("pool_size", required=True, help_text="Server connections of a login behind the pooler.")
+    client_limit = limits.field("client_limit", required=True, help_text="Client connections of a login there.")
     statement_timeout_ms = limits.field("statement_timeout_ms", required=True)
     idle_in_transaction_timeout_ms = limits.field("idle_in_transaction_timeout_ms", required=True)
     lock_timeout_ms = limits.field("lock_timeout_ms", required=True)

@@ -101,7 +101,8 @@ def _grant(to: Recorder, dsn: Dsn, rights: Rights, name: str) -> None:
             to.run(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), role))
     for prefix in rights.functions:
         signatures = [row[0] for row in to.connection.execute(QUERIES["login_functions"], {"prefix": prefix})]
-        signatures = [s for s in signatures if not s.startswith("cp.guard")]
+        # Those for one login alone are not for whoever may call all the others.
+        signatures = [s for s in signatures if prefix or not s.startswith(("cp.guard", "cp.pool", "cp.reap"))]
         if signatures:
             to.run(sql.SQL("GRANT USAGE ON SCHEMA cp TO {}").format(role))
             functions = sql.SQL(", ".join(signatures))  # the server's own, quoted by it

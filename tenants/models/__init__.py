@@ -5,6 +5,7 @@ from tenants.models.audit import AuditCheckpoint, AuditEvent, AuditSeal, AuditSe
 from tenants.models.clusters import Cluster, ClusterLogin
 from tenants.models.operations import Operation, OperationStep
 from tenants.models.plans import Plan
+from tenants.models.poolers import Pooler
 from tenants.models.tenants import Domain, Tenant, TenantRole
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Operation",
     "OperationStep",
     "Plan",
+    "Pooler",
     "Tenant",
     "TenantRole",
 ]

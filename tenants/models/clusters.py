@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import connection, models
@@ -94,9 +96,9 @@ class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMi
         return Dsn(self.host, self.port, self.dbname, self.username, secrets.decrypt(self.secret), self.sslmode)
 
     def public_address(self) -> tuple[str, int]:
-        """Host and port that tenants are told to connect to."""
-        dsn = self.dsn()
-        host, port = dsn.host, dsn.port
+        """Host and port that tenants are told: as the operator says, else the pooler's, else the server's."""
+        behind: Any = getattr(self, "pooler", None) or self.dsn()
+        host, port = behind.host, behind.port
         if self.is_default:
             host, port = settings.PUBLIC_DATABASE_HOST or host, settings.PUBLIC_DATABASE_PORT or port
         return self.public_host or host, self.public_port or port

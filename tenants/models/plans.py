@@ -12,6 +12,8 @@ MIN_CONNECTIONS, MAX_CONNECTIONS = 50, 500
 # What a tenant's own `limits` may override, with the smallest and largest value that make sense.
 LIMITS: dict[str, tuple[int, int]] = {
     "connection_limit": (MIN_CONNECTIONS, MAX_CONNECTIONS),
+    "pool_size": (1, MAX_CONNECTIONS),
+    "client_limit": (1, 10_000),
     "statement_timeout_ms": (100, 3_600_000),
     "idle_in_transaction_timeout_ms": (100, 3_600_000),
     "lock_timeout_ms": (10, 600_000),
@@ -36,6 +38,12 @@ class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin
     name = models.CharField(max_length=80)
     is_default = models.BooleanField(default=False)
     connection_limit = models.PositiveIntegerField(default=50, validators=_between("connection_limit"))
+    pool_size = models.PositiveIntegerField(
+        default=20, validators=_between("pool_size"), help_text="Server connections of a login behind the pooler."
+    )
+    client_limit = models.PositiveIntegerField(
+        default=200, validators=_between("client_limit"), help_text="Client connections of a login at the pooler."
+    )
     statement_timeout_ms = models.PositiveIntegerField(default=30_000, validators=_between("statement_timeout_ms"))
     idle_in_transaction_timeout_ms = models.PositiveIntegerField(
         default=30_000, validators=_between("idle_in_transaction_timeout_ms")

@@ -23,6 +23,8 @@ def plan_answers(**more: Any) -> dict[str, Any]:
         "slug": fresh_slug("plan"),
         "name": "Large",
         "connection_limit": "200",
+        "pool_size": "40",
+        "client_limit": "400",
         "statement_timeout_ms": "30000",
         "idle_in_transaction_timeout_ms": "30000",
         "lock_timeout_ms": "5000",

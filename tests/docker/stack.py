@@ -45,6 +45,7 @@ class Stack:
     home: Path
     server: EmbeddedPostgres
     redis_port: int = 0
+    pooler_port: int = 0
     secrets: dict[str, Path] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -59,8 +60,9 @@ class Stack:
         return (self.server.home / "superuser.password").read_text(encoding="utf-8").strip()
 
     def bootstrap_as_make_run_does(self) -> None:
-        """The other way to prepare a server, with the same password."""
+        """The other way to prepare a server, with the same passwords."""
         (self.server.home / "controlplane.password").write_text(self.secret("controlplane_password"), encoding="utf-8")
+        (self.server.home / "pooler.password").write_text(self.secret("pgbouncer_password"), encoding="utf-8")
         self.server.bootstrap()
 
     def secret(self, name: str) -> str:
@@ -112,7 +114,7 @@ def init_postgres(stack: Stack) -> subprocess.CompletedProcess[str]:
         "PGPASSWORD": stack.superuser_password,
         "BOOTSTRAP_SQL": str(PROJECT / "controlplane" / "embedded" / "bootstrap.sql"),
         "PREPARE_SQL": str(PROJECT / "tenants" / "prepare.sql"),
-        "POOLER_SQL": str(DOCKER / "postgres" / "pooler.sql"),
+        "POOLER_SQL": str(PROJECT / "tenants" / "pooling" / "pooler.sql"),
         "CONTROLPLANE_PASSWORD_FILE": str(stack.secrets["controlplane_password"]),
         "PGBOUNCER_PASSWORD_FILE": str(stack.secrets["pgbouncer_password"]),
     }
@@ -151,15 +153,20 @@ def redis_server(stack: Stack) -> Iterator[Running]:
 
 
 @contextmanager
-def pooler(stack: Stack) -> Iterator[int]:
-    """A PgBouncer on docker/pgbouncer/pgbouncer.ini, if this machine has one; yields its port."""
+def pooler(stack: Stack) -> Iterator[None]:
+    """A PgBouncer on docker/pgbouncer/pgbouncer.ini, if this machine has one."""
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert program
-    port = free_port()
+    if program is None:
+        yield
+        return
+    stack.pooler_port = port = free_port()
+    included = stack.home / "tenants.ini"
+    included.write_text("; The control plane writes here.\n", encoding="utf-8")
+    included.chmod(0o644)
     text = (DOCKER / "pgbouncer" / "pgbouncer.ini").read_text(encoding="utf-8")
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
     changes = [
-        ("host=postgres port=5432", f"host=127.0.0.1 port={stack.postgres_port}"),
+        ("/var/lib/pgbouncer/tenants.ini", str(included)),
         ("listen_addr = 0.0.0.0", "listen_addr = 127.0.0.1"),
         ("listen_port = 6432", f"listen_port = {port}"),
         ("/run/secrets/pgbouncer_userlist", str(stack.secrets["pgbouncer_userlist"])),
@@ -175,7 +182,17 @@ def pooler(stack: Stack) -> Iterator[int]:
     # It refuses to run as root.
     with running(service_account().command([program, str(config)])) as process:
         wait_for(lambda: "process up" in process.log, what="PgBouncer's start", running=process)
-        yield port
+        _point_to(stack, "pooler_url", "@pgbouncer:6432/", f"@127.0.0.1:{port}/")
+        yield
+
+
+def _pooler_settings(stack: Stack) -> dict[str, str]:
+    if not stack.pooler_port:
+        return {}
+    return {
+        "POOLER_URL_FILE": str(stack.secrets["pooler_url"]),
+        "POOLER_CONFIG": str(stack.home / "tenants.ini"),
+    }
 
 
 @contextmanager
@@ -192,6 +209,7 @@ def stack(home: Path) -> Iterator[Stack]:
         exits.enter_context(redis_server(made))
         _point_to(made, "database_url", "@postgres:5432/", f"@127.0.0.1:{made.postgres_port}/")
         _point_to(made, "redis_url", "@redis:6379/", f"@127.0.0.1:{made.redis_port}/")
+        exits.enter_context(pooler(made))
         blocker = home / "blocker"
         blocker.mkdir()
         (blocker / "sitecustomize.py").write_text(BLOCKED, encoding="utf-8")
@@ -211,5 +229,6 @@ def stack(home: Path) -> Iterator[Stack]:
                 f"{name.upper()}_FILE": str(made.secrets[name])
                 for name in ("database_url", "redis_url", "secret_key", "field_encryption_keys")
             },
+            **_pooler_settings(made),
         }
         yield made

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.embedded.postgres import SETTINGS
+from tenants.pooling import main_text
 from tests.docker.files import DOCKER, compose, services, stages
 from tests.docker.names import compose_names, documented
 
@@ -87,7 +88,7 @@ def test_what_waits_for_what() -> None:
             "postgres": {"condition": "service_healthy"},
             "redis": {"condition": "service_healthy"},
         }
-    assert services()["migrate"]["depends_on"].keys() == {"postgres", "redis"}
+    assert services()["migrate"]["depends_on"].keys() == {"postgres", "redis", "pgbouncer"}
     for service in services().values():
         for other, condition in service.get("depends_on", {}).items():
             healthy = condition["condition"] == "service_healthy"
@@ -118,10 +119,19 @@ def test_no_secret_is_written_down() -> None:
         assert not re.search(r"://[^\s/@]*:[^\s/@$]+@", path.read_text(encoding="utf-8")), path
 
 
-def test_the_poolers_host_is_the_server() -> None:
-    ini = (DOCKER / "pgbouncer" / "pgbouncer.ini").read_text(encoding="utf-8")
-    assert re.search(r"^controlplane = host=postgres port=5432 dbname=controlplane$", ini, re.MULTILINE)
-    assert re.search(r"^listen_port = 6432$", ini, re.MULTILINE)
+def test_the_poolers_configuration_is_the_one_there_is() -> None:
+    """Made anew: manage.py pooler_config --listen-addr 0.0.0.0 --auth-file … --included …"""
+    wanted = main_text(
+        listen_addr="0.0.0.0",
+        listen_port=6432,
+        auth_file="/run/secrets/pgbouncer_userlist",
+        included="/var/lib/pgbouncer/tenants.ini",
+    )
+    assert (DOCKER / "pgbouncer" / "pgbouncer.ini").read_text(encoding="utf-8") == wanted
+    environment = services()["worker"]["environment"]
+    assert environment["POOLER_CONFIG"] == "/var/lib/pgbouncer/tenants.ini"
+    for name in ("pgbouncer", "worker", "migrate"):
+        assert services()[name]["volumes"] == ["pooler-config:/var/lib/pgbouncer"]
 
 
 def test_the_server_is_set_as_that_of_make_run() -> None:

@@ -28,7 +28,8 @@ def test_shapes(tmp_path: Path) -> None:
     assert url["PASSWORD"] == made["controlplane_password"]
     assert made["redis_url"] == f"redis://:{made['redis_password']}@redis:6379/0"
     assert made["redis_auth"] == f"requirepass {made['redis_password']}"
-    assert made["pgbouncer_userlist"] == f'"pgbouncer" "{made["pgbouncer_password"]}"'
+    assert made["pgbouncer_userlist"] == f'"cp_pooler" "{made["pgbouncer_password"]}"'
+    assert made["pooler_url"] == f"postgres://cp_pooler:{made['pgbouncer_password']}@pgbouncer:6432/pgbouncer"
     passwords = {value for name, value in made.items() if name.endswith("_password")}
     assert len(passwords) == 4
     assert min(map(len, passwords)) >= 40

@@ -67,7 +67,7 @@ FACTS = {
     "databases": "SELECT datname, datdba::regrole::text, datacl::text FROM pg_database",
     "schemas": "SELECT nspname, nspowner::regrole::text, nspacl::text FROM pg_namespace",
     "functions": """SELECT oid::regprocedure::text, proowner::regrole::text, proacl::text FROM pg_proc
-                     WHERE pronamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('cp', 'pooler'))""",
+                     WHERE pronamespace IN (SELECT oid FROM pg_namespace WHERE nspname = 'cp')""",
     "extensions": "SELECT extname, extnamespace::regnamespace::text FROM pg_extension",
 }
 
@@ -174,42 +174,44 @@ def new_tenant(stack: Stack, api_key: str) -> dict[str, Any]:
 
 
 def only_tenants_pass_the_pooler(stack: Stack, connection: dict[str, Any]) -> None:
-    with parts.pooler(stack) as port:
-        mine = {"host": "127.0.0.1", "port": port, "dbname": connection["dbname"], "connect_timeout": 5}
-        tenant = {**mine, "user": connection["user"], "password": connection["password"]}
-        with psycopg.connect(**tenant, prepare_threshold=None, autocommit=True) as session:
-            row = session.execute("SELECT current_user, count(*) FROM accounts").fetchone()
-            assert row is not None
-            assert row[0] == connection["user"]
+    mine = {"host": "127.0.0.1", "port": stack.pooler_port, "dbname": connection["dbname"], "connect_timeout": 5}
+    tenant = {**mine, "user": connection["user"], "password": connection["password"]}
+    assert (connection["host"], connection["port"]) == ("127.0.0.1", stack.pooler_port)
+    with psycopg.connect(**tenant, prepare_threshold=None, autocommit=True) as session:
+        row = session.execute("SELECT current_user, count(*) FROM accounts").fetchone()
+        assert row is not None
+        assert row[0] == connection["user"]
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(**{**tenant, "password": "wrong"})
+    # What the health check of compose.yaml does.
+    own = {**mine, "dbname": "pgbouncer", "user": "cp_pooler", "password": stack.secret("pgbouncer_password")}
+    with psycopg.connect(**own, autocommit=True, cursor_factory=psycopg.ClientCursor) as console:
+        assert "PgBouncer" in str(console.execute("SHOW VERSION").fetchone())
+    # Right passwords, wrong people.
+    for user, password in (
+        ("controlplane", stack.secret("controlplane_password")),
+        ("postgres", stack.superuser_password),
+    ):
         with pytest.raises(psycopg.OperationalError):
-            psycopg.connect(**{**tenant, "password": "wrong"})
-        # What the health check of compose.yaml does.
-        own = stack.secret("pgbouncer_password")
-        with psycopg.connect(**mine, user="pgbouncer", password=own, prepare_threshold=None) as session:
-            assert session.execute("SELECT 1").fetchone() == (1,)
-        # Right passwords, wrong people.
-        own = stack.secret("controlplane_password")
-        for user, password in (("controlplane", own), ("postgres", stack.superuser_password)):
-            with pytest.raises(psycopg.OperationalError):
-                psycopg.connect(**mine, user=user, password=password)
+            psycopg.connect(**mine, user=user, password=password)
 
 
 def only_tenants_can_be_looked_up(stack: Stack, connection: dict[str, Any]) -> None:
     pooler = psycopg.connect(
         host="127.0.0.1",
         port=stack.postgres_port,
-        user="pgbouncer",
+        user="cp_pooler",
         password=stack.secret("pgbouncer_password"),
         dbname="controlplane",
         autocommit=True,
     )
-    lookup = "SELECT usename, passwd FROM pooler.user_lookup(%s)"
+    lookup = "SELECT usename, passwd FROM cp.pooler_lookup(%s)"
     tenant = psycopg.connect(connection["dsn"], autocommit=True)
     with pooler, tenant, as_superuser(stack) as admin:
         found = pooler.execute(lookup, [connection["user"]]).fetchall()
         assert [name for name, _ in found] == [connection["user"]]
         assert found[0][1].startswith("SCRAM-SHA-256$")
-        for name in ("postgres", "controlplane", "pgbouncer", "cp_tenants", "nobody", None):
+        for name in ("postgres", "controlplane", "cp_pooler", "cp_tenants", "nobody", None):
             assert pooler.execute(lookup, [name]).fetchall() == []
         quoted = psycopg.sql.Identifier(connection["user"])
         for change, back in (("VALID UNTIL '2001-01-01'", "VALID UNTIL 'infinity'"), ("NOLOGIN", "LOGIN")):
