@@ -186,6 +186,7 @@ SPECTACULAR_SETTINGS = {
         "TenantState": "tenants.models.tenants.Tenant.State",
         "OperationState": "tenants.models.operations.Operation.State",
         "ClusterState": "tenants.models.clusters.Cluster.State",
+        "PoolerState": "tenants.models.poolers.Pooler.State",
         "AuditOutcome": "tenants.models.audit.AuditEvent.Outcome",
     },
 }

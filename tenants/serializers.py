@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from tenants.identifiers import MAX_LABEL_VALUE, MAX_LABELS, MAX_NAME_LENGTH, check_labels, check_name, check_slug
-from tenants.models import AuditEvent, Cluster, Operation, Tenant
+from tenants.models import AuditEvent, Cluster, Operation, Pooler, Tenant
 from tenants.models.plans import LIMITS
 from tenants.rest.fields import CheckedField, StrictSerializer, TextField, WholeNumberField, checked
 
@@ -301,6 +301,30 @@ class AuditEventSerializer(serializers.Serializer[Any]):
         return event.after
 
 
+class PoolerSerializer(serializers.Serializer[Any]):
+    """The PgBouncer in front of a cluster."""
+
+    host = serializers.CharField()
+    port = serializers.IntegerField()
+    state = serializers.ChoiceField(choices=Pooler.State.choices)
+    version = serializers.CharField()
+    warnings = serializers.SerializerMethodField()
+    facts = serializers.SerializerMethodField(help_text="Clients, servers and waiting at the last check.")
+    checked_at = serializers.DateTimeField(allow_null=True)
+    applied_at = serializers.DateTimeField(allow_null=True, help_text="When its configuration was last written.")
+    last_error = serializers.CharField(help_text="Why the last check failed; empty when it did not.")
+
+    @extend_schema_field({"type": "array", "items": {"type": "string"}})
+    def get_warnings(self, pooler: Any) -> list[str]:
+        """What to know of its version."""
+        return pooler.warnings()
+
+    @extend_schema_field(ANYTHING)
+    def get_facts(self, pooler: Any) -> Any:
+        """Numbers by name."""
+        return pooler.facts
+
+
 class ClusterSerializer(serializers.Serializer[Any]):
     """A database that tenants live in. Addresses are those that tenants use; no credentials."""
 
@@ -311,6 +335,7 @@ class ClusterSerializer(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=Cluster.State.choices)
     host = serializers.SerializerMethodField()
     port = serializers.SerializerMethodField()
+    pooler = serializers.SerializerMethodField(help_text="What tenants connect through, if there is one.")
     server_version = serializers.CharField()
     extensions = serializers.SerializerMethodField()
     pool_target = serializers.IntegerField()
@@ -326,12 +351,18 @@ class ClusterSerializer(serializers.Serializer[Any]):
     @extend_schema_field({"type": "string"})
     def get_host(self, cluster: Any) -> str:
         """What tenants connect to."""
-        return cluster.public_host or (cluster.public_address()[0] if cluster.is_default else cluster.host)
+        return cluster.public_address()[0]
 
     @extend_schema_field({"type": "integer"})
     def get_port(self, cluster: Any) -> int:
         """What tenants connect to."""
-        return cluster.public_port or (cluster.public_address()[1] if cluster.is_default else cluster.port)
+        return cluster.public_address()[1]
+
+    @extend_schema_field(PoolerSerializer(allow_null=True))
+    def get_pooler(self, cluster: Any) -> Any:
+        """Its address, and what the last check found."""
+        pooler = getattr(cluster, "pooler", None)
+        return None if pooler is None else PoolerSerializer(pooler).data
 
     @extend_schema_field({"type": "array", "items": {"type": "string"}})
     def get_warnings(self, cluster: Any) -> list[str]:

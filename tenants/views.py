@@ -154,7 +154,7 @@ class AuditEventDetail(ApiView):
 class ClusterList(ListView):
     """Where tenants live."""
 
-    queryset = Cluster.objects.all()
+    queryset = Cluster.objects.select_related("pooler")
     serializer_class = ClusterSerializer
     required_scopes = {"GET": "clusters:read"}
     required_permissions = {"GET": "tenants.view_cluster"}
@@ -168,7 +168,7 @@ class ClusterList(ListView):
 class ClusterDetail(ApiView):
     """One cluster."""
 
-    queryset = Cluster.objects.all()
+    queryset = Cluster.objects.select_related("pooler")
     serializer_class = ClusterSerializer
     required_scopes = {"GET": "clusters:read"}
     required_permissions = {"GET": "tenants.view_cluster"}

@@ -14,10 +14,11 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.decorators import display
 
-from tenants import audit, clusters
-from tenants.admin.base import ControlPlaneAdmin, View, require
+from tenants import audit, clusters, pooling
+from tenants.admin.base import View, require
 from tenants.admin.display import STATE_LABELS, moment
 from tenants.admin.forms import PageForm, form_page
+from tenants.admin.poolers import PoolerPages, busiest_pools, pooler_of
 from tenants.callers import actor_of, source_of
 from tenants.exceptions import ControlPlaneError
 from tenants.hardening.levels import ORDER, STAYS_OPEN, Level
@@ -80,7 +81,7 @@ class PrepareForm(PageForm):
 
 
 @admin.register(Cluster)
-class ClusterAdmin(ControlPlaneAdmin):
+class ClusterAdmin(PoolerPages):
     """The servers that tenants live on."""
 
     empty_hint = "Register a PostgreSQL cluster, or run manage.py bootstrap for the default one."
@@ -105,6 +106,7 @@ class ClusterAdmin(ControlPlaneAdmin):
             ("<int:object_id>/edit/", self.edit_view, "edit"),
             ("<int:object_id>/check/", self.check_view, "check"),
             ("<int:object_id>/prepare/", self.prepare_view, "prepare"),
+            *self.pooler_pages(),
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Cluster]:
@@ -174,12 +176,14 @@ class ClusterAdmin(ControlPlaneAdmin):
     ) -> HttpResponse:
         """A cluster's page."""
         cluster = self.find(request, object_id)
+        pooler = pooler_of(cluster)
         return self.page(
             request, "tenants/admin/cluster.html", title=cluster.name, obj=cluster, health=self.health(cluster),
             address=self.address(cluster), username=cluster.dsn().user if cluster.is_default else cluster.username,
             extensions=sorted(cluster.extensions.items()), tenant_count=cluster.living,
             stays_open=STAYS_OPEN.get(Level(cluster.isolation_level)) if cluster.isolation_level else None,
             logins=cluster.logins.all(), isolation=self.isolation(cluster),
+            pooler=pooler, pools=busiest_pools(pooler), told="{}:{}".format(*cluster.public_address()),
         )  # fmt: skip
 
     def edit_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
@@ -209,6 +213,8 @@ class ClusterAdmin(ControlPlaneAdmin):
             outcome = AuditEvent.Outcome.SUCCESS
             try:
                 clusters.check_cluster(cluster)
+                if pooler := pooler_of(cluster):
+                    pooling.check_pooler(pooler)
                 messages.success(request, f"{cluster} is well: PostgreSQL {cluster.server_version}.")
             except ControlPlaneError as error:
                 outcome = AuditEvent.Outcome.FAILURE

@@ -16,6 +16,9 @@ from django.utils.safestring import SafeString
 # One colour for one meaning, whatever the thing is: good, under way, look here, bad. The rest stays grey.
 STATE_LABELS = {
     "active": "success",
+    "up": "success",
+    "unchecked": "info",
+    "down": "danger",
     "ready": "success",
     "succeeded": "success",
     "success": "success",

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from tenants.exceptions import Conflict, InvalidInput, NotFound
-from tenants.models import ApiKey, Cluster, Operation, Tenant
+from tenants.models import ApiKey, Cluster, Operation, Pooler, Tenant
 
 DURATION = re.compile(r"([1-9][0-9]{0,5})([mhdw])\Z")
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -53,6 +53,20 @@ def find_cluster(text: str) -> Cluster:
         names = ", ".join(Cluster.objects.values_list("name", flat=True))
         raise NotFound(f"There is no cluster '{text}'.", hint=f"There are: {names or 'none'}.")
     return found
+
+
+def find_pooler(text: str) -> Pooler:
+    """The pooler of the cluster of this name. Raises NotFound."""
+    cluster = find_cluster(text)
+    found = Pooler.objects.select_related("cluster").filter(cluster=cluster).first()
+    if found is None:
+        raise NotFound(f"The cluster '{text}' has no pooler.", hint="See manage.py register_pooler --help.")
+    return found
+
+
+def find_poolers(names: list[str]) -> list[Pooler]:
+    """Those of the named clusters, or all there are. Raises NotFound."""
+    return [find_pooler(name) for name in names] or list(Pooler.objects.select_related("cluster").order_by("pk"))
 
 
 def find_api_key(text: str) -> ApiKey:

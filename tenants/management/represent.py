@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tenants.models import ApiKey, Cluster, Operation, OperationStep, Tenant
+from tenants.models import ApiKey, Cluster, Operation, OperationStep, Pooler, Tenant
 
 
 def tenant(row: Tenant) -> dict[str, Any]:
@@ -94,6 +94,27 @@ def cluster(row: Cluster) -> dict[str, Any]:
         "isolation_level": row.isolation_level,
         "warnings": [text for text in (row.isolation_warning, row.patch_warning) if text],
         "checked_at": row.checked_at,
+        "last_error": row.last_error,
+    }
+
+
+def pooler(row: Pooler) -> dict[str, Any]:
+    """A pooler and what was last read of it."""
+    server_host, server_port = row.server_address()
+    return {
+        "cluster": row.cluster.name,
+        "host": row.host,
+        "port": row.port,
+        "username": row.username,
+        "server_host": server_host,
+        "server_port": server_port,
+        "config_path": row.config_path,
+        "state": row.state,
+        "version": row.version,
+        "warnings": row.warnings(),
+        "facts": row.facts,
+        "checked_at": row.checked_at,
+        "applied_at": row.applied_at,
         "last_error": row.last_error,
     }
 

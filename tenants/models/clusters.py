@@ -97,7 +97,9 @@ class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMi
 
     def public_address(self) -> tuple[str, int]:
         """Host and port that tenants are told: as the operator says, else the pooler's, else the server's."""
-        behind: Any = getattr(self, "pooler", None) or self.dsn()
+        # Without reading the password, which need not be readable for this.
+        own = self.dsn() if self.is_default else self
+        behind: Any = getattr(self, "pooler", None) or own
         host, port = behind.host, behind.port
         if self.is_default:
             host, port = settings.PUBLIC_DATABASE_HOST or host, settings.PUBLIC_DATABASE_PORT or port

@@ -41,7 +41,9 @@ def register_pooler(
     is kept when that fails. `options`: server_host, server_port, config_path. Raises InvalidInput, ClusterUnavailable
     or ClusterUnusable with the reason, Conflict when the cluster has one.
     """
-    pooler = Pooler(cluster=cluster, host=host, port=port, username=username, **options)
+    # A cluster of its own: the caller's would keep a pooler that came to nothing.
+    fresh = Cluster.objects.get(pk=cluster.pk)
+    pooler = Pooler(cluster=fresh, host=host, port=port, username=username, **options)
     pooler.secret = secrets.encrypt(password)
     _check_fields(pooler)
     try:

@@ -17,6 +17,7 @@ import pytest
 
 from controlplane.embedded import ports
 from controlplane.embedded.leftovers import end_marked, marked
+from controlplane.embedded.pgbouncer import installed
 from tests.embedded.homes import new_home, processes_of, remove_home, wait_until_none
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +97,16 @@ def assert_nothing_left(home: Path, port: int) -> None:
     assert ports.is_free(port)
 
 
+def assert_tenants_are_told_the_pooler(client: httpx.Client, home: Path) -> None:
+    """Where this machine has a PgBouncer, it stands in front: up, and configured by us."""
+    pooler = client.get("/clusters").json()["results"][0]["pooler"]
+    assert (pooler is not None) == (installed() is not None)
+    if pooler is not None:
+        assert (pooler["state"], pooler["last_error"]) == ("up", "")
+        assert pooler["port"] == ports.remembered(home / "pgbouncer" / "port")
+        assert "default_pool_size" in (home / "pgbouncer" / "tenants.ini").read_text()
+
+
 @pytest.mark.timeout(600)
 def test_first_run_stop_and_second_run_with_all_data(stranger: dict[str, str], place: Path) -> None:
     home, port = place / "local", ports.pick()
@@ -111,6 +122,7 @@ def test_first_run_stop_and_second_run_with_all_data(stranger: dict[str, str], p
         with api(first, credentials["api_key"]) as client:
             created = client.post("/tenants", json={"name": "Kept", "slug": "kept-over-restart"})
             assert created.status_code in (201, 202), created.text
+            assert_tenants_are_told_the_pooler(client, home)
         command = ["make", "run", f"PORT={port}", f"ARGS=--home {home}"]
         second = subprocess.run(command, env=stranger, cwd=ROOT, capture_output=True, text=True)
         errors = [line for line in second.stderr.splitlines() if not line.startswith("make")]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import sys
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from tenants import clusters
-from tenants.exceptions import InvalidInput
 from tenants.management import represent
 from tenants.management.base import ControlPlaneCommand
 from tenants.management.lookup import natural
 from tenants.management.output import Output
+from tenants.management.passwords import read_password
 
 PASSWORD_VARIABLE = "CLUSTER_PASSWORD"  # noqa: S105  (the name of a variable)
 OPTIONS = ("description", "public_host", "public_port", "pool_target", "max_parallel")
@@ -54,26 +51,10 @@ class Command(ControlPlaneCommand):
     def run(self, **options: Any) -> dict[str, Any]:
         given = {name: options[name] for name in OPTIONS if options[name] is not None}
         address = {name: options[name] for name in ("name", "host", "port", "dbname", "username", "sslmode")}
-        password = self._password(options["password_file"])
+        password = read_password(
+            options["password_file"], given=os.environ.get(PASSWORD_VARIABLE), variable=PASSWORD_VARIABLE
+        )
         return represent.cluster(clusters.register_cluster(**address, password=password, **given, **self.caller))
-
-    def _password(self, file: str | None) -> str:
-        if file == "-":
-            return sys.stdin.readline().rstrip("\r\n")
-        if file is not None:
-            try:
-                return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
-            except (OSError, UnicodeDecodeError) as error:
-                raise InvalidInput(f"The password file cannot be read: {error}.", field="password_file") from error
-        if (password := os.environ.get(PASSWORD_VARIABLE)) is not None:
-            return password
-        if not sys.stdin.isatty():
-            raise InvalidInput(
-                "The password is missing, and nobody is here to be asked.",
-                field="password",
-                hint=f"Use --password-file FILE, or set {PASSWORD_VARIABLE} in the environment.",
-            )
-        return getpass.getpass("Password: ")
 
     def show(self, document: dict[str, Any], out: Output, **options: Any) -> None:
         out.facts(
