@@ -31,7 +31,7 @@ prepare_metrics() {
 web() {
     # /dev/shm: on a disk that is busy, the heartbeat files of gunicorn would make it kill healthy workers.
     exec python -m gunicorn controlplane.wsgi:application --bind "${BIND:-0.0.0.0}:${PORT:-8000}" \
-        --worker-class gthread --workers "${WEB_WORKERS:-2}" --threads "${WEB_THREADS:-8}" \
+        --worker-class gthread --workers "${WEB_WORKERS:-2}" --threads "${WEB_THREADS:-4}" \
         --worker-tmp-dir /dev/shm --no-control-socket --graceful-timeout 20 --timeout 60 --access-logfile -
 }
 

@@ -8,12 +8,13 @@ import re
 import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from tenants import audit
+from tenants import audit, rows
 from tenants.actors import Actor, Source
 from tenants.exceptions import Conflict, InvalidInput
 from tenants.identifiers import check_name
@@ -59,7 +60,7 @@ def create_api_key(
 def find_api_key(text: str) -> ApiKey | None:
     """The usable key that `text` is, or None. Notes its use, to the minute."""
     match = KEY.match(text)
-    row = ApiKey.objects.filter(prefix=match.group(1)).first() if match else None
+    row: ApiKey | None = _with_prefix(match.group(1)) if match else None
     # Compared even when nothing was found, so that the time taken tells nothing.
     same = hmac.compare_digest(row.digest if row else "0" * 64, _digest(text))
     if row is None or not same or not row.usable:
@@ -69,6 +70,11 @@ def find_api_key(text: str) -> ApiKey | None:
     if row.last_used_at is None or row.last_used_at < now - LAST_USED_GRAIN:
         ApiKey.objects.filter(stale, pk=row.pk).update(last_used_at=now)
     return row
+
+
+def _with_prefix(prefix: str) -> Any:
+    query = "SELECT {key} FROM tenants_apikey AS key WHERE key.prefix = %(prefix)s"
+    return rows.select_one(query, {"key": ApiKey}, {"prefix": prefix})["key"]
 
 
 def revoke_api_key(*, api_key: ApiKey, reason: str = "", actor: Actor, source: Source) -> ApiKey:

@@ -90,7 +90,7 @@ def programs(env: Mapping[str, str], *, port: int, log: Callable[[str], Path]) -
     celery = [python, "-m", "celery", "-A", "controlplane.celery"]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     web = [python, "-m", "gunicorn", "controlplane.wsgi:application", "--bind", f"127.0.0.1:{port}"]
-    web += ["--worker-class", "gthread", "--workers", "2", "--threads", "8", "--preload", "--no-control-socket"]
+    web += ["--worker-class", "gthread", "--workers", "2", "--threads", "4", "--preload", "--no-control-socket"]
     web += ["--graceful-timeout", "4", "--timeout", "60", "--access-logfile", "-"]
     commands = {
         "web": web,

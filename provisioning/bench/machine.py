@@ -64,11 +64,15 @@ def cpu_seconds(roots: Mapping[str, int]) -> dict[str, float]:
 
 
 class CpuMeter:
-    """CPU seconds that named processes use from `__init__` to `used()`."""
+    """CPU seconds that named processes use from `begin()`, or from `__init__`, to `used()`."""
 
     def __init__(self, roots: Mapping[str, int | None]) -> None:
         """`roots` are process ids by name; None for those that are elsewhere."""
         self._roots = {name: pid for name, pid in roots.items() if pid is not None} | {OURSELVES: os.getpid()}
+        self.begin()
+
+    def begin(self) -> None:
+        """What was used until now does not count."""
         self._before = cpu_seconds(self._roots)
 
     def used(self) -> dict[str, float]:

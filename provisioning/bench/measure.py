@@ -177,7 +177,7 @@ def _parallel_and_bursts(bench: Bench, port: int, roots: dict[str, int | None]) 
     if bench.wants("burst_warm"):
         bench.tell(f"filling a pool of {count}")
         with bench.measuring("burst_warm") as row:
-            ours.fill(bench.cluster, bench.version, count)
+            ours.fill(bench.cluster, bench.version, count + bursts.UNCOUNTED)
             Cluster.objects.filter(pk=bench.cluster.pk).update(pool_target=count)
             with programs.workers(bench.directory, concurrency=PARALLEL) as pids:
                 bench.tell(row.title)

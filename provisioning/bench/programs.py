@@ -21,7 +21,7 @@ from django.conf import settings
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 SETTLE_SECONDS = 3.0
-WEB_WORKERS, WEB_THREADS = 2, 8
+WEB_WORKERS, WEB_THREADS = 2, 4
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
@@ -91,7 +91,7 @@ def _answers(url: str) -> bool:
 
 @contextmanager
 def web(directory: Path) -> Iterator[tuple[Program, int]]:
-    """gunicorn as `make run` starts it (2 workers, 8 threads each) on a free port of 127.0.0.1, and that port."""
+    """gunicorn as `make run` starts it (2 workers, 4 threads each) on a free port of 127.0.0.1, and that port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = int(listener.getsockname()[1])
