@@ -37,6 +37,7 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     "cluster_disabled": (409, "The cluster takes no new tenants."),
     "overlap_running": (409, "An earlier rotation's overlap is not over."),
     "grace_period": (409, "The grace period is not over."),
+    "audit_log_broken": (409, "The audit log is not what was signed; `verify_audit_log` says where."),
     "purge_begun": (409, "The purge has begun; it cannot be taken back."),
     "not_finished": (409, "The operation is not finished."),
     "idempotency_in_flight": (409, "A request with this Idempotency-Key is being carried out."),

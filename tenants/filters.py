@@ -8,6 +8,7 @@ import django_filters as filters
 from django.db.models import Q, QuerySet
 from rest_framework import serializers
 
+from tenants.ledger.actions import known_actions
 from tenants.models import AuditEvent, Operation, Tenant
 
 
@@ -55,9 +56,16 @@ class OperationFilter(filters.FilterSet):
 class AuditEventFilter(filters.FilterSet):
     """The audit log."""
 
-    action = filters.CharFilter(max_length=60, help_text="For example tenant.suspend.")
+    action = filters.CharFilter(
+        method="by_action",
+        max_length=60,
+        help_text="For example tenant.suspend; or an area: tenant.",
+    )
     tenant = filters.UUIDFilter(field_name="tenant_id", help_text="The tenant's id.")
     actor = filters.CharFilter(method="by_actor", max_length=150, help_text="A label, or `kind:id`.")
+    channel = filters.CharFilter(max_length=12, help_text="admin, rest, command, beat or worker.")
+    request_id = filters.CharFilter(max_length=64, help_text="What the request was called everywhere.")
+    target = filters.CharFilter(field_name="target_id", max_length=64, help_text="The id of what it was done to.")
     outcome = filters.ChoiceFilter(choices=AuditEvent.Outcome.choices)
     since = filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
     until = filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt")
@@ -65,6 +73,12 @@ class AuditEventFilter(filters.FilterSet):
     class Meta:
         model = AuditEvent
         fields: tuple[str, ...] = ()
+
+    def by_action(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Events of one action, or of an area (`tenant.`)."""
+        if not value.endswith("."):
+            return queryset.filter(action=value)
+        return queryset.filter(action__in=[action for action in known_actions() if action.startswith(value)])
 
     def by_actor(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         """Events of one actor."""

@@ -325,6 +325,51 @@ class PoolerSerializer(serializers.Serializer[Any]):
         return pooler.facts
 
 
+class AuditCheckpointSerializer(serializers.Serializer[Any]):
+    """The end of the chain, signed."""
+
+    number = serializers.IntegerField()
+    seq = serializers.IntegerField()
+    at = serializers.DateTimeField()
+    document = serializers.CharField(help_text="What was signed, with its signature, as it lies in the places outside.")
+
+
+class AuditPlaceSerializer(serializers.Serializer[Any]):
+    """A place outside that gets the checkpoints."""
+
+    url = serializers.CharField()
+    delivered = serializers.IntegerField(help_text="The number of the last checkpoint it has.")
+    last_error = serializers.CharField()
+
+
+class AuditVerificationSerializer(serializers.Serializer[Any]):
+    """What a verification found."""
+
+    finished_at = serializers.DateTimeField()
+    ok = serializers.BooleanField()
+    full = serializers.BooleanField(help_text="Whether all of the log was read.")
+    from_seq = serializers.IntegerField()
+    to_seq = serializers.IntegerField()
+    events = serializers.IntegerField()
+    findings = serializers.ListField(child=serializers.DictField())
+    notices = serializers.ListField(child=serializers.CharField())
+
+
+class AuditLogSerializer(serializers.Serializer[Any]):
+    """How the audit log is doing."""
+
+    log = serializers.UUIDField()
+    seq = serializers.IntegerField(help_text="The number of the last sealed event.")
+    hash = serializers.CharField(help_text="The chain's hash there, in hex.")
+    waiting = serializers.IntegerField(help_text="Events that wait for their seals, counted up to 100,000.")
+    waiting_since = serializers.DateTimeField(allow_null=True)
+    public_keys = serializers.ListField(child=serializers.CharField(), help_text="Whose signatures are believed.")
+    checkpoint = AuditCheckpointSerializer(allow_null=True)
+    places = AuditPlaceSerializer(many=True)
+    last_verification = AuditVerificationSerializer(allow_null=True)
+    last_full_verification = AuditVerificationSerializer(allow_null=True)
+
+
 class ClusterSerializer(serializers.Serializer[Any]):
     """A database that tenants live in. Addresses are those that tenants use; no credentials."""
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants import operations
 from tenants.exceptions import NotFound
 from tenants.filters import AuditEventFilter, OperationFilter
+from tenants.ledger import export, status
 from tenants.models import AuditEvent, Cluster, Operation, Plan
 from tenants.rest.context import actor_of, source_of
 from tenants.rest.fields import represent
@@ -19,6 +22,7 @@ from tenants.rest.filters import StrictFilterBackend
 from tenants.rest.views import ApiView
 from tenants.serializers import (
     AuditEventSerializer,
+    AuditLogSerializer,
     ClusterSerializer,
     EmptySerializer,
     OperationSerializer,
@@ -126,6 +130,7 @@ class AuditEventList(ListView):
 
     queryset = AuditEvent.objects.all()
     serializer_class = AuditEventSerializer
+    ordering = ("at", "id")
     filterset_class = AuditEventFilter
     filter_backends = [StrictFilterBackend]
     required_scopes = {"GET": "audit:read"}
@@ -135,6 +140,52 @@ class AuditEventList(ListView):
     def get(self, request: Request) -> Response:
         """A page of the audit log, newest first."""
         return self.list_page(request)
+
+
+class AuditEventExport(ApiView):
+    """The audit log, taken out."""
+
+    queryset = AuditEvent.objects.all()
+    filterset_class = AuditEventFilter
+    filter_backends = [StrictFilterBackend]
+    query_parameters = frozenset({"as"})
+    required_scopes = {"GET": "audit:read"}
+    required_permissions = {"GET": "tenants.view_auditevent"}
+
+    @extend_schema(
+        operation_id="export_audit_events",
+        parameters=[OpenApiParameter("as", str, enum=list(export.FORMATS), description="csv, or jsonl with a proof.")],
+        responses={
+            (200, "application/x-ndjson"): OpenApiTypes.STR,
+            (200, "text/csv"): OpenApiTypes.STR,
+        },
+    )
+    def get(self, request: Request) -> StreamingHttpResponse:
+        """Events as CSV, or as JSON Lines with a proof that anybody can verify (scripts/verify_audit_export.py)."""
+        chosen = request.query_params.dict()
+        kind = chosen.pop("as", "jsonl")
+        lines = export.export(
+            self.filter_queryset(self.get_queryset()),
+            kind=kind,
+            described=chosen,
+            actor=actor_of(request),
+            source=source_of(request),
+        )
+        return export.response(lines, kind)
+
+
+class AuditLog(ApiView):
+    """How the audit log is doing."""
+
+    queryset = AuditEvent.objects.all()
+    serializer_class = AuditLogSerializer
+    required_scopes = {"GET": "audit:read"}
+    required_permissions = {"GET": "tenants.view_auditverification"}
+
+    @extend_schema(operation_id="get_audit_log")
+    def get(self, request: Request) -> Response:
+        """The chain's end, what waits for a seal, the last signed checkpoint and the last verifications."""
+        return Response(represent(AuditLogSerializer, status.status()))
 
 
 class AuditEventDetail(ApiView):

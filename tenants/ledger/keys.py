@@ -17,9 +17,9 @@ def _bytes(text: str, what: str) -> bytes:
     try:
         raw = base64.b64decode(text.strip() + "=" * (-len(text.strip()) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidInput(f"{what} is not base64.", code="bad_key") from error
+        raise InvalidInput(f"{what} is not base64.") from error
     if len(raw) != 32:
-        raise InvalidInput(f"{what} is not 32 bytes in base64.", code="bad_key")
+        raise InvalidInput(f"{what} is not 32 bytes in base64.")
     return raw
 
 

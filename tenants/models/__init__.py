@@ -1,7 +1,16 @@
 """The registry: what exists, who may use it, what is being done and what was done."""
 
 from tenants.models.access import ApiKey, IdempotencyRecord
-from tenants.models.audit import AuditCheckpoint, AuditEvent, AuditSeal, AuditSealer, AuditSink, AuditVerification
+from tenants.models.audit import (
+    AuditCheckpoint,
+    AuditEvent,
+    AuditFilter,
+    AuditReview,
+    AuditSeal,
+    AuditSealer,
+    AuditSink,
+    AuditVerification,
+)
 from tenants.models.clusters import Cluster, ClusterLogin
 from tenants.models.operations import Operation, OperationStep
 from tenants.models.plans import Plan
@@ -12,6 +21,8 @@ __all__ = [
     "ApiKey",
     "AuditCheckpoint",
     "AuditEvent",
+    "AuditFilter",
+    "AuditReview",
     "AuditSeal",
     "AuditSealer",
     "AuditSink",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
@@ -47,11 +48,24 @@ class AuditEvent(models.Model):
                 condition=models.Q(outcome__in=["success", "denied", "failure"]), name="audit_outcome"
             )
         ]
+        # Lists are newest first by (at, id), whatever they are narrowed down by, so that a page of years ago is found
+        # as fast as the first one.
         indexes = [
-            models.Index(fields=["-at"], name="audit_newest"),
-            models.Index(fields=["tenant_id", "-id"], name="audit_of_tenant"),
-            models.Index(fields=["action", "-id"], name="audit_by_action"),
-            models.Index(fields=["actor_kind", "actor_id", "-id"], name="audit_by_actor"),
+            models.Index(fields=["at", "id"], name="audit_time"),
+            models.Index(
+                fields=["tenant_id", "at", "id"], name="audit_tenant_time", condition=models.Q(tenant_id__isnull=False)
+            ),
+            models.Index(fields=["action", "at", "id"], name="audit_action_time"),
+            models.Index(fields=["actor_kind", "actor_id", "at", "id"], name="audit_actor_time"),
+            models.Index(fields=["actor_label", "at", "id"], name="audit_label_time"),
+            models.Index(fields=["channel", "at", "id"], name="audit_channel_time"),
+            models.Index(
+                fields=["outcome", "at", "id"], name="audit_outcome_time", condition=~models.Q(outcome="success")
+            ),
+            models.Index(
+                fields=["request_id", "at", "id"], name="audit_request_time", condition=~models.Q(request_id="")
+            ),
+            models.Index(fields=["target_id", "at", "id"], name="audit_target_time", condition=~models.Q(target_id="")),
         ]
 
     def __str__(self) -> str:
@@ -132,6 +146,43 @@ class AuditSink(models.Model):
 
     def __str__(self) -> str:
         return self.url
+
+
+class AuditFilter(models.Model):
+    """A filter that somebody has kept under a name; `query` is what stands behind the question mark."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=1000)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["owner", "name"], name="audit_filter_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AuditReview(models.Model):
+    """Somebody has read the log from one seal to another, and says so. The log itself has it, too (`audit.review`)."""
+
+    at = models.DateTimeField(default=timezone.now)
+    from_seq = models.BigIntegerField()
+    to_seq = models.BigIntegerField()
+    hash = models.CharField(max_length=64)
+    reviewer_id = models.CharField(max_length=64)
+    reviewer_label = models.CharField(max_length=150)
+    note = models.CharField(max_length=500)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(to_seq__gte=models.F("from_seq")), name="audit_review_range")
+        ]
+        indexes = [models.Index(fields=["to_seq"], name="audit_review_to")]
+
+    def __str__(self) -> str:
+        return f"review of {self.from_seq} to {self.to_seq}"
 
 
 class AuditVerification(models.Model):

@@ -37,6 +37,8 @@ DOORS = [
     ("POST", f"operations/{ANY}/credentials", {"credentials:rotate", "tenants:write"}),
     ("GET", "audit-events", {"audit:read"}),
     ("GET", "audit-events/1", {"audit:read"}),
+    ("GET", "audit-events/export", {"audit:read"}),
+    ("GET", "audit-log", {"audit:read"}),
     ("GET", "clusters", {"clusters:read"}),
     ("GET", "clusters/0", {"clusters:read"}),
     ("GET", "plans", {"plans:read"}),
