@@ -26,11 +26,18 @@ def exists(connection: Connection[Any], schema: str) -> bool:
 
 
 def clone(
-    connection: Connection[Any], schema: str, script: str, *, then: sql.Composed | None = None, timeout_ms: int
+    connection: Connection[Any],
+    schema: str,
+    script: str,
+    *,
+    then: sql.Composed | None = None,
+    prove: Callable[[Connection[Any]], None],
+    timeout_ms: int,
 ) -> None:
     """Make the schema, replay its rendered clone script and `then`, as its owner, in one transaction.
 
-    Nothing is done when the schema exists: it can only be complete, since all of it commits at once.
+    `prove` looks at the result before the commit, and raises what the transaction shall fail with. Nothing is done when
+    the schema exists: it can only be complete and proven, since all of it commits at once.
     """
     groups = sql.SQL(", ").join(sql.Identifier(role_name(schema, suffix)) for suffix in (READ_WRITE, READ_ONLY))
     names = {"schema": sql.Identifier(schema), "owner": sql.Identifier(role_name(schema, OWNER)), "groups": groups}
@@ -46,6 +53,7 @@ def clone(
             connection.execute(then)
         connection.execute("RESET ROLE")
         connection.execute(QUERIES["release_owner"], [schema])
+        prove(connection)
 
 
 def drop(connection: Connection[Any], schema: str, *, on_batch: Callable[[int], None] | None = None) -> None:

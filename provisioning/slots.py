@@ -6,10 +6,12 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from psycopg import Connection
 
 from provisioning import compiler, roles, schemas, timeseries
 from provisioning.models import SchemaSlot, TemplateVersion
@@ -54,6 +56,15 @@ def reserve(cluster: Cluster, version: TemplateVersion) -> SchemaSlot:
     )
 
 
+def of_tenant(tenant: Tenant) -> SchemaSlot:
+    """The slot of a tenant, with its template version and cluster, by one query at most."""
+    if SchemaSlot.tenant.field.remote_field.is_cached(tenant):
+        return tenant.slot
+    slot = SchemaSlot.objects.select_related("template_version__template").get(tenant=tenant)
+    slot.tenant, slot.cluster = tenant, tenant.cluster
+    return slot
+
+
 def first_login(slot: SchemaSlot) -> str:
     """The login that is handed out first."""
     return role_name(slot.schema_name, LOGIN_SUFFIXES[0])
@@ -66,9 +77,9 @@ def search_path(slot: SchemaSlot) -> list[str]:
 
 
 def create_roles(slot: SchemaSlot) -> None:
-    """Step one: the roles, in a short transaction of their own; then password and limits of the first login."""
+    """Step one: the roles, and password and limits of the first login, in a short transaction of their own."""
     schema, login = slot.schema_name, first_login(slot)
-    with session(slot.cluster.dsn()) as connection:
+    with session(slot.cluster.dsn()) as connection, connection.transaction():
         roles.create_roles(connection, schema, search_path=search_path(slot))
         if slot.limits:
             roles.apply_limits(connection, schema, slot.limits, to=[login])
@@ -85,29 +96,30 @@ def open_login(slot: SchemaSlot, limits: dict[str, int]) -> None:
 
 
 def clone_schema(slot: SchemaSlot) -> None:
-    """Step two: the schema and everything in it, in one transaction."""
+    """Step two: the schema and everything in it, in one transaction that commits only a true copy.
+
+    It is proven before the commit: then a wrong one leaves nothing, and the server still has it in its caches.
+    Raises CloneMismatch.
+    """
     version = slot.template_version
     script = compiler.render(version.script, version.marker, slot.schema_name)
     partitions = timeseries.initial_partitions(slot.schema_name, time_series(version), timezone.now())
+    expected = expected_fingerprint(version, slot.cluster)
+
+    def prove(connection: Connection[Any]) -> None:
+        if compiler.fingerprints(connection, [slot.schema_name]) != {slot.schema_name: expected}:
+            raise CloneMismatch(
+                f"{slot.schema_name} is not a true copy of {version}.",
+                hint="Look for event triggers or default privileges that change what is created on this cluster.",
+            )
+
     with session(slot.cluster.dsn()) as connection:
-        schemas.clone(connection, slot.schema_name, script, then=partitions, timeout_ms=CLONE_TIMEOUT_MS)
+        schemas.clone(connection, slot.schema_name, script, then=partitions, prove=prove, timeout_ms=CLONE_TIMEOUT_MS)
 
 
 def time_series(version: TemplateVersion) -> list[timeseries.TimeSeries]:
     """The time-series tables that a template version declares."""
     return [timeseries.TimeSeries(**spec) for spec in version.timeseries]
-
-
-def verify(slot: SchemaSlot) -> None:
-    """Step three: prove the clone by its fingerprint. Raises CloneMismatch."""
-    expected = expected_fingerprint(slot.template_version, slot.cluster)
-    with session(slot.cluster.dsn()) as connection:
-        found = compiler.fingerprints(connection, [slot.schema_name]).get(slot.schema_name)
-    if found != expected:
-        raise CloneMismatch(
-            f"{slot.schema_name} is not a true copy of {slot.template_version}.",
-            hint="Look for event triggers or default privileges that change what is created on this cluster.",
-        )
 
 
 def expected_fingerprint(version: TemplateVersion, cluster: Cluster) -> str:
@@ -124,11 +136,10 @@ def expected_fingerprint(version: TemplateVersion, cluster: Cluster) -> str:
 
 
 def build(slot: SchemaSlot) -> bool:
-    """Make a slot ready, all three steps. False when its lease ran out meanwhile and it was taken away."""
+    """Make a slot ready, both steps. False when its lease ran out meanwhile and it was taken away."""
     begun = time.monotonic()
     create_roles(slot)
     clone_schema(slot)
-    verify(slot)
     if SchemaSlot.objects.filter(pk=slot.pk, state=State.BUILDING).update(
         state=State.READY,
         ready_at=timezone.now(),

@@ -57,11 +57,10 @@ def _record(run: Run, action: str, *, before: dict[str, Any] | None = None, **af
 
 def provision(run: Run) -> None:
     """Make the schema unless a warm slot was claimed, then open the login."""
-    slot = run.tenant.slot
+    slot = slots.of_tenant(run.tenant)
     warm = slot.state == SchemaSlot.State.CLAIMED
     if not warm:
-        for name, work in (("create roles", slots.create_roles), ("clone schema", slots.clone_schema),
-                           ("verify clone", slots.verify)):  # fmt: skip
+        for name, work in (("create roles", slots.create_roles), ("clone schema", slots.clone_schema)):
             with run.step(name) as needed:
                 if needed:
                     work(slot)
@@ -328,7 +327,7 @@ def register() -> None:
     from provisioning.services import retry_provision  # the services import this module
 
     for workflow in (
-        Workflow("tenant.provision", provision, undo_provision, retry=retry_provision, heavy=True, steps=4),
+        Workflow("tenant.provision", provision, undo_provision, retry=retry_provision, heavy=True, steps=3),
         Workflow("tenant.suspend", suspend, _reopen),
         Workflow("tenant.resume", resume, _close_again),
         Workflow("tenant.delete", delete, _reopen),

@@ -171,7 +171,7 @@ def _parallel_and_bursts(bench: Bench, port: int, roots: dict[str, int | None]) 
     _replay_parallel(bench, (count + 1) // 2, roots)
     if bench.wants("burst_empty"):
         bench.tell(bench.rows["burst_empty"].title)
-        with bench.measuring("burst_empty") as row, programs.workers(bench.directory, concurrency=PARALLEL) as pids:
+        with bench.measuring("burst_empty") as row, programs.workers(bench.directory) as pids:
             bursts.empty(row, port, key, count, CpuMeter({**roots, **pids}))
     _replay_parallel(bench, count // 2, roots)
     if bench.wants("burst_warm"):
@@ -179,7 +179,7 @@ def _parallel_and_bursts(bench: Bench, port: int, roots: dict[str, int | None]) 
         with bench.measuring("burst_warm") as row:
             ours.fill(bench.cluster, bench.version, count + bursts.UNCOUNTED)
             Cluster.objects.filter(pk=bench.cluster.pk).update(pool_target=count)
-            with programs.workers(bench.directory, concurrency=PARALLEL) as pids:
+            with programs.workers(bench.directory) as pids:
                 bench.tell(row.title)
                 bursts.warm(row, port, key, count, CpuMeter({**roots, **pids}))
                 Cluster.objects.filter(pk=bench.cluster.pk).update(pool_target=0)

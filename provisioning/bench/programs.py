@@ -21,7 +21,7 @@ from django.conf import settings
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 SETTLE_SECONDS = 3.0
-WEB_WORKERS, WEB_THREADS = 2, 4
+WEB_WORKERS, WEB_THREADS, WORKERS = 2, 4, 2  # as `make run` starts them
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
@@ -104,10 +104,10 @@ def web(directory: Path) -> Iterator[tuple[Program, int]]:
 
 
 @contextmanager
-def workers(directory: Path, *, concurrency: int) -> Iterator[dict[str, int]]:
+def workers(directory: Path) -> Iterator[dict[str, int]]:
     """A Celery worker and beat; yields their process ids by name."""
     celery = ["celery", "-A", "controlplane.celery"]
-    work = [*celery, "worker", "--concurrency", str(concurrency), "--loglevel", "INFO", "-n", "bench@%h", *QUIET]
+    work = [*celery, "worker", "--concurrency", str(WORKERS), "--loglevel", "INFO", "-n", "bench@%h", *QUIET]
     with ExitStack() as stack:
         worker = stack.enter_context(_running("worker", work, directory, LOG_LEVEL="INFO"))
         beat = stack.enter_context(

@@ -35,3 +35,13 @@ WITH ended AS (
 UPDATE tenants_operation
 SET state = 'succeeded', progress = 100, finished_at = %(now)s, lease_expires_at = NULL, result = %(result)s, error = NULL
 WHERE id = %(operation)s AND attempt = %(attempt)s AND state = 'running';
+
+-- name: lock_cluster
+-- How much heavy work a cluster bears at a time; whoever else asks waits until this transaction ends.
+SELECT max_parallel FROM tenants_cluster WHERE id = %(cluster)s FOR NO KEY UPDATE;
+
+-- name: running_heavy
+-- How many other heavy operations are at work on a cluster.
+SELECT count(*) FROM tenants_operation
+WHERE cluster_id = %(cluster)s AND id <> %(operation)s AND kind = ANY(%(heavy)s)
+  AND state IN ('running', 'cancelling') AND lease_expires_at >= %(now)s;

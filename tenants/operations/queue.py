@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Model, Q
 from django.utils import timezone
 
@@ -16,7 +16,7 @@ from tenants.exceptions import Cancelled, Conflict
 from tenants.models import Cluster, Operation, Tenant
 from tenants.models.operations import OPEN_STATES
 from tenants.operations.heartbeat import lease, worker_name
-from tenants.operations.run import Run
+from tenants.operations.run import QUERIES, Run
 from tenants.operations.workflow import WORKFLOWS
 
 log = logging.getLogger(__name__)
@@ -107,6 +107,7 @@ def claim(operation_id: Any) -> Run | None:
     with transaction.atomic():
         operation = (
             Operation.objects.select_for_update(of=("self",), skip_locked=True)
+            .select_related("tenant__plan", "tenant__cluster")
             .filter(pk=operation_id)
             .filter(Q(state=State.PENDING) | Q(state__in=[State.RUNNING, State.CANCELLING], lease_expires_at__lt=now))
             .first()
@@ -128,15 +129,20 @@ def _cluster_is_full(operation: Operation) -> bool:
     cannot both find the last place free."""
     if not WORKFLOWS[operation.kind].heavy or operation.cluster_id is None:
         return False
-    cluster = Cluster.objects.select_for_update().get(pk=operation.cluster_id)
     heavy = [kind for kind, workflow in WORKFLOWS.items() if workflow.heavy]
-    running = Operation.objects.filter(
-        cluster=cluster,
-        kind__in=heavy,
-        state__in=[State.RUNNING, State.CANCELLING],
-        lease_expires_at__gte=timezone.now(),
-    ).exclude(pk=operation.pk)
-    return running.count() >= cluster.max_parallel
+    mine: dict[str, Any] = {
+        "operation": operation.pk,
+        "cluster": operation.cluster_id,
+        "heavy": heavy,
+        "now": timezone.now(),
+    }
+    with connection.cursor() as cursor:
+        # Two statements: the second must see what was committed while the first waited.
+        cursor.execute(QUERIES["lock_cluster"], mine)
+        (most,) = cursor.fetchone()
+        cursor.execute(QUERIES["running_heavy"], mine)
+        (running,) = cursor.fetchone()
+    return bool(running >= most)
 
 
 def due() -> list[Any]:

@@ -21,7 +21,7 @@ from tests.support.killing_worker import die_at
 from tests.support.processes import Running, running, wait_for
 
 POINTS = ("before", "begun", "worked")
-PROVISION = ("create roles", "clone schema", "verify clone", "open login")
+PROVISION = ("create roles", "clone schema", "open login")
 PURGE = ("close logins and end sessions", "drop schema", "drop roles")
 LAST = ["finish: uncommitted", "finish: committed"]
 LEASE = {"OPERATION_LEASE_SECONDS": "2", "OPERATION_RETRY_SECONDS": "0.2", "OPERATION_SWEEP_SECONDS": "1"}

@@ -124,7 +124,7 @@ def test_a_schema_is_dropped_in_batches_whatever_refers_to_what(template: Any, c
     schemas_sql = ";".join([*tables, *links, *views])
     batches: list[int] = []
     with connect(cluster.dsn(), autocommit=True) as connection:
-        schemas.clone(connection, name, schemas_sql, timeout_ms=60_000)
+        schemas.clone(connection, name, schemas_sql, prove=lambda _: None, timeout_ms=60_000)
         schemas.drop(connection, name, on_batch=batches.append)
         schemas.drop(connection, name, on_batch=batches.append)  # again: nothing to do
     assert len(batches) >= 3

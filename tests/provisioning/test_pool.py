@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from django.utils import timezone
 
-from provisioning import imports, maintenance, pool, roles, slots, timeseries
+from provisioning import compiler, imports, maintenance, pool, schemas, slots, timeseries
 from provisioning.compiler import SqlDirectory
 from provisioning.models import SchemaSlot, TemplateVersion
 from tenants.exceptions import CloneMismatch
@@ -89,11 +89,11 @@ def test_a_builder_that_was_given_up_takes_its_own_schema_away(own_template: Any
 def test_a_clone_that_differs_is_never_ready(own_template: Any, cluster: Cluster) -> None:
     slot = slots.reserve(cluster, own_template)
     slots.create_roles(slot)
-    slots.clone_schema(slot)
-    with connect(cluster.dsn(), autocommit=True) as session, roles.as_owner(session, slot.schema_name):
-        session.execute(f"DROP POLICY tenant_ro ON {slot.schema_name}.notes")
+    slot.template_version.script += f"\nDROP POLICY tenant_ro ON {own_template.marker}.notes;"
     with pytest.raises(CloneMismatch):
-        slots.verify(slot)
+        slots.clone_schema(slot)
+    with connect(cluster.dsn()) as session:
+        assert not schemas.exists(session, slot.schema_name), "a wrong clone is not even committed"
     slots.remove(slot)
 
 
@@ -112,4 +112,6 @@ def test_partitions_are_made_ahead_and_dropped_after_their_retention(own_templat
     assert can_log_in(made.connection)
     with psycopg.connect(made.connection.dsn) as session:
         session.execute("INSERT INTO readings VALUES (now(), 1)")
-    slots.verify(made.tenant.slot)
+    with connect(cluster.dsn()) as session:
+        found = compiler.fingerprints(session, [schema])
+    assert found == {schema: slots.expected_fingerprint(own_template, cluster)}
