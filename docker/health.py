@@ -1,4 +1,4 @@
-"""`health.py web|worker|beat`: exit code 0 when the program of this container does its work, else 1 and why."""
+"""`health.py web|worker|beat|reaper`: exit code 0 when the program of this container does its work, else 1 and why."""
 
 from __future__ import annotations
 
@@ -44,11 +44,26 @@ def beat() -> str:
     return "" if age < BEAT_SILENCE_SECONDS else f"no periodic task has been sent for {age:.0f} s"
 
 
+def reaper() -> str:
+    """Every active cluster has been looked at of late, or is known to be away."""
+    import django
+
+    django.setup()
+    from django.utils import timezone
+
+    from tenants.models import Cluster
+    from tenants.models.reaping import SILENT_AFTER
+
+    watched = Cluster.objects.filter(reaper__seen_at__gt=timezone.now() - SILENT_AFTER)
+    left = Cluster.objects.exclude(pk__in=watched).order_by("name").first()
+    return f"{left} has not been looked at for {SILENT_AFTER.total_seconds():.0f} s" if left else ""
+
+
 def main(arguments: list[str]) -> int:
     """Check the program named in `arguments`."""
-    checks = {"web": web, "worker": worker, "beat": beat}
+    checks = {"web": web, "worker": worker, "beat": beat, "reaper": reaper}
     if len(arguments) != 1 or arguments[0] not in checks:
-        print("usage: health.py web|worker|beat", file=sys.stderr)
+        print("usage: health.py web|worker|beat|reaper", file=sys.stderr)
         return 2
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # a check is no process to be counted

@@ -16,7 +16,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a request came in: `channel` is `admin`, `rest`, `command`, `beat` or `worker`."""
+    """Where a request came in: `channel` is `admin`, `rest`, `command`, `beat`, `worker` or `reaper`."""
 
     channel: str
     ip: str | None = None

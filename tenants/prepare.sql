@@ -29,7 +29,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION cp.version() RETURNS int LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS 'SELECT 3';
+AS 'SELECT 4';
 
 -- Raises unless these are logins of a tenant's schema.
 CREATE OR REPLACE FUNCTION cp.require_tenant(schema_name text, logins text[] DEFAULT '{}') RETURNS void
@@ -246,5 +246,64 @@ BEGIN
     EXECUTE format('ALTER FUNCTION public.refuse_audit_change() OWNER TO %I', login);
   END IF;
 END $$;
+
+-- Tenants' sessions in this database that may have to be ended, with the rule that says so and since when: those of a
+-- login that is closed; waiters for a lock on something that is not theirs (such a wait keeps others waiting behind it,
+-- and begins before the right to the object is looked at); transactions left idle; statements that run. Those younger
+-- than `min_ms` are left out; what each may take is the caller's to know. Of a statement only its first words are told.
+CREATE OR REPLACE FUNCTION cp.reap_candidates(min_ms int) RETURNS TABLE (
+  pid int, started timestamptz, since timestamptz, login text, rule text, age_ms bigint, foreign_object text,
+  statement text, address inet
+) LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  WITH sessions AS MATERIALIZED (
+    SELECT a.pid, a.backend_start, a.usename, left(a.usename, 22) AS own, a.state, a.state_change, a.query_start, a.query,
+           a.client_addr, r.rolcanlogin
+      FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
+     WHERE a.datname = current_database() AND a.backend_type = 'client backend'
+       AND a.usename ~ '^t_[a-z2-7]{20}_' AND NOT r.rolsuper AND pg_has_role(r.oid, 'cp_tenants', 'MEMBER')
+  ), waits AS (
+    SELECT DISTINCT ON (s.pid) s.pid, coalesce(l.waitstart, s.query_start) AS since,
+           coalesce(n.nspname, l.locktype) AS foreign_object
+      FROM sessions AS s JOIN pg_locks AS l ON l.pid = s.pid AND NOT l.granted
+      LEFT JOIN pg_class AS c ON l.relation = c.oid
+      LEFT JOIN pg_proc AS p ON l.classid = 'pg_proc'::regclass AND l.objid = p.oid
+      LEFT JOIN pg_type AS t ON l.classid = 'pg_type'::regclass AND l.objid = t.oid
+      LEFT JOIN pg_namespace AS n ON n.oid = coalesce(
+        c.relnamespace, p.pronamespace, t.typnamespace, CASE WHEN l.classid = 'pg_namespace'::regclass THEN l.objid END)
+     WHERE (n.nspname ~ '^t_[a-z2-7]{20}$' AND n.nspname <> s.own)
+        OR (l.mode = 'AccessExclusiveLock' AND l.locktype IN ('relation', 'object')
+            AND n.nspname IS DISTINCT FROM s.own AND coalesce(n.nspname, '') !~ '^pg_(toast|temp)')
+     ORDER BY s.pid, l.waitstart
+  ), found AS (
+    SELECT s.pid, 1 AS first, 'login_closed' AS rule, s.backend_start AS since, NULL AS foreign_object
+      FROM sessions AS s WHERE NOT s.rolcanlogin
+    UNION ALL SELECT w.pid, 2, 'lock_on_foreign', w.since, w.foreign_object FROM waits AS w
+    UNION ALL SELECT s.pid, 3, 'idle_in_transaction', s.state_change, NULL
+      FROM sessions AS s WHERE s.state LIKE 'idle in transaction%'
+    UNION ALL SELECT s.pid, 4, 'statement_too_long', s.query_start, NULL
+      FROM sessions AS s WHERE s.state IN ('active', 'fastpath function call')
+  )
+  SELECT DISTINCT ON (f.pid, f.first) s.pid, s.backend_start, f.since, s.usename::text, f.rule,
+         (extract(epoch FROM clock_timestamp() - f.since) * 1000)::bigint, f.foreign_object,
+         CASE WHEN upper(w[1]) = ANY ('{SELECT,INSERT,UPDATE,DELETE,MERGE,COPY,DO,CALL,EXECUTE,FETCH,VACUUM,ANALYZE,BEGIN,
+                                       START,COMMIT,SET,TRUNCATE,REINDEX,CLUSTER,REFRESH,LISTEN,NOTIFY,WITH,TABLE,VALUES}')
+              THEN upper(w[1])
+              WHEN upper(w[1]) = ANY ('{DROP,ALTER,CREATE,LOCK,COMMENT}') THEN upper(w[1]) ||
+                CASE WHEN upper(w[2]) = ANY ('{SCHEMA,TABLE,INDEX,VIEW,FUNCTION,TYPE,ROLE,DATABASE,SEQUENCE,ON}')
+                     THEN ' ' || upper(w[2]) ELSE '' END
+              ELSE 'OTHER' END,
+         s.client_addr
+    FROM found AS f JOIN sessions AS s USING (pid), regexp_match(s.query, '^\s*([A-Za-z]+)(?:\s+([A-Za-z]+)\M)?') AS w
+   WHERE f.since < clock_timestamp() - min_ms * interval '1 millisecond' OR f.rule = 'login_closed'
+   ORDER BY f.pid, f.first
+$$;
+
+-- Ends those of the sessions of `reap_candidates` that are still what they were then, and says which.
+CREATE OR REPLACE FUNCTION cp.reap(pids int[], rules text[], sinces timestamptz[]) RETURNS TABLE (pid int)
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT c.pid FROM unnest(pids, rules, sinces) AS wanted (pid, rule, since)
+    JOIN cp.reap_candidates(0) AS c ON c.pid = wanted.pid AND c.rule = wanted.rule AND c.since = wanted.since
+   WHERE pg_terminate_backend(c.pid)
+$$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA cp FROM PUBLIC;

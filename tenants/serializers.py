@@ -370,6 +370,20 @@ class AuditLogSerializer(serializers.Serializer[Any]):
     last_full_verification = AuditVerificationSerializer(allow_null=True)
 
 
+class ReaperSerializer(serializers.Serializer[Any]):
+    """The watch over a cluster that ends tenants' sessions by rule."""
+
+    is_watching = serializers.BooleanField()
+    seen_at = serializers.DateTimeField(allow_null=True)
+    ended = serializers.SerializerMethodField(help_text="Sessions ended so far, by rule.")
+    last_error = serializers.CharField()
+
+    @extend_schema_field(NUMBERS)
+    def get_ended(self, reaper: Any) -> Any:
+        """Numbers by rule."""
+        return reaper.ended
+
+
 class ClusterSerializer(serializers.Serializer[Any]):
     """A database that tenants live in. Addresses are those that tenants use; no credentials."""
 
@@ -381,6 +395,7 @@ class ClusterSerializer(serializers.Serializer[Any]):
     host = serializers.SerializerMethodField()
     port = serializers.SerializerMethodField()
     pooler = serializers.SerializerMethodField(help_text="What tenants connect through, if there is one.")
+    reaper = serializers.SerializerMethodField(help_text="The watch over tenants' sessions there.")
     server_version = serializers.CharField()
     extensions = serializers.SerializerMethodField()
     pool_target = serializers.IntegerField()
@@ -402,6 +417,12 @@ class ClusterSerializer(serializers.Serializer[Any]):
     def get_port(self, cluster: Any) -> int:
         """What tenants connect to."""
         return cluster.public_address()[1]
+
+    @extend_schema_field(ReaperSerializer(allow_null=True))
+    def get_reaper(self, cluster: Any) -> Any:
+        """When it last looked, and what it did."""
+        reaper = getattr(cluster, "reaper", None)
+        return None if reaper is None else ReaperSerializer(reaper).data
 
     @extend_schema_field(PoolerSerializer(allow_null=True))
     def get_pooler(self, cluster: Any) -> Any:

@@ -205,7 +205,7 @@ class AuditEventDetail(ApiView):
 class ClusterList(ListView):
     """Where tenants live."""
 
-    queryset = Cluster.objects.select_related("pooler")
+    queryset = Cluster.objects.select_related("pooler", "reaper")
     serializer_class = ClusterSerializer
     required_scopes = {"GET": "clusters:read"}
     required_permissions = {"GET": "tenants.view_cluster"}
@@ -219,7 +219,7 @@ class ClusterList(ListView):
 class ClusterDetail(ApiView):
     """One cluster."""
 
-    queryset = Cluster.objects.select_related("pooler")
+    queryset = Cluster.objects.select_related("pooler", "reaper")
     serializer_class = ClusterSerializer
     required_scopes = {"GET": "clusters:read"}
     required_permissions = {"GET": "tenants.view_cluster"}

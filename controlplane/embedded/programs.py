@@ -40,7 +40,7 @@ class Crashes:
 
 
 class Program:
-    """One of web, worker, beat and sealer, in a session of its own."""
+    """One of web, worker, beat, sealer and reaper, in a session of its own."""
 
     def __init__(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
         """Nothing is started yet."""
@@ -85,7 +85,7 @@ class Program:
 
 
 def programs(env: Mapping[str, str], *, port: int, log: Callable[[str], Path]) -> list[Program]:
-    """Web server, worker, beat and sealer on the given environment; the web server listens on 127.0.0.1:`port`."""
+    """All programs on the given environment; the web server listens on 127.0.0.1:`port`."""
     python = sys.executable
     celery = [python, "-m", "celery", "-A", "controlplane.celery"]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
@@ -97,6 +97,7 @@ def programs(env: Mapping[str, str], *, port: int, log: Callable[[str], Path]) -
         "worker": [*celery, "worker", "--concurrency", "2", "--loglevel", "INFO", *quiet],
         "beat": [*celery, "beat", "--loglevel", "INFO", "--pidfile", ""],
         "sealer": [python, "manage.py", "seal_audit_log", "--follow"],
+        "reaper": [python, "manage.py", "run_reaper"],
     }
     return [Program(name, argv, env=env, log=log(name)) for name, argv in commands.items()]
 

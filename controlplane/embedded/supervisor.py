@@ -148,7 +148,7 @@ class Supervisor:
             credentials = self._bootstrap(env)
             checkpoint = self._checkpoint()  # a first bootstrap writes thousands of files
             files.finish()
-        with timed("web, worker, beat, sealer"):
+        with timed("web, worker, beat, sealer, reaper"):
             self.programs = programs(env, port=self.port, log=log)
             for program in self.programs:
                 program.start()

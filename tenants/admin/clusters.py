@@ -23,7 +23,7 @@ from tenants.callers import actor_of, source_of
 from tenants.exceptions import ControlPlaneError
 from tenants.hardening.levels import ORDER, STAYS_OPEN, Level
 from tenants.hardening.prepare import prepare_cluster
-from tenants.models import AuditEvent, Cluster, Tenant
+from tenants.models import AuditEvent, Cluster, Reaper, Tenant
 
 _PORT = [MinValueValidator(1), MaxValueValidator(65_535)]
 
@@ -183,7 +183,8 @@ class ClusterAdmin(PoolerPages):
             extensions=sorted(cluster.extensions.items()), tenant_count=cluster.living,
             stays_open=STAYS_OPEN.get(Level(cluster.isolation_level)) if cluster.isolation_level else None,
             logins=cluster.logins.all(), isolation=self.isolation(cluster),
-            pooler=pooler, pools=busiest_pools(pooler), told="{}:{}".format(*cluster.public_address()),
+            reaper=Reaper.objects.filter(cluster=cluster).first(), pooler=pooler, pools=busiest_pools(pooler),
+            told="{}:{}".format(*cluster.public_address()),
         )  # fmt: skip
 
     def edit_view(self, request: HttpRequest, object_id: int) -> HttpResponse:

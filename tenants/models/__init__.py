@@ -15,6 +15,7 @@ from tenants.models.clusters import Cluster, ClusterLogin
 from tenants.models.operations import Operation, OperationStep
 from tenants.models.plans import Plan
 from tenants.models.poolers import Pooler
+from tenants.models.reaping import Reaper
 from tenants.models.tenants import Domain, Tenant, TenantRole
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "OperationStep",
     "Plan",
     "Pooler",
+    "Reaper",
     "Tenant",
     "TenantRole",
 ]

@@ -82,7 +82,7 @@ class Stack:
 
     @contextmanager
     def program(self, name: str) -> Iterator[Running]:
-        """web, worker or beat, until the block ends."""
+        """web, worker, beat or reaper, until the block ends."""
         unset = dict.fromkeys(("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL"), "")
         with running([str(ENTRYPOINT), name], **{**unset, **self.environment}) as process:
             yield process

@@ -13,8 +13,8 @@ from tenants.pooling import main_text
 from tests.docker.files import DOCKER, compose, services, stages
 from tests.docker.names import compose_names, documented
 
-EXPECTED = {"postgres", "redis", "pgbouncer", "migrate", "web", "worker", "beat"}
-OURS = {"migrate", "web", "worker", "beat"}
+EXPECTED = {"postgres", "redis", "pgbouncer", "migrate", "web", "worker", "beat", "reaper"}
+OURS = {"migrate", "web", "worker", "beat", "reaper"}
 ONE_SHOT = {"migrate"}
 
 
@@ -82,7 +82,7 @@ def test_networks() -> None:
 
 
 def test_what_waits_for_what() -> None:
-    for name in ("web", "worker", "beat"):
+    for name in ("web", "worker", "beat", "reaper"):
         assert services()[name]["depends_on"] == {
             "migrate": {"condition": "service_completed_successfully"},
             "postgres": {"condition": "service_healthy"},
