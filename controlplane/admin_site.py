@@ -52,6 +52,8 @@ _NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         "Access",
         (
             ("Audit events", "tenants_auditevent_changelist", "fact_check", "tenants.view_auditevent"),
+            ("Verifications", "tenants_auditverification_changelist", "verified", "tenants.view_auditverification"),
+            ("Reviews", "tenants_auditreview_changelist", "task_alt", "tenants.view_auditreview"),
             ("API keys", "tenants_apikey_changelist", "key", "tenants.view_apikey"),
             ("Users", "auth_user_changelist", "person", "auth.view_user"),
             ("Groups", "auth_group_changelist", "groups", "auth.view_group"),

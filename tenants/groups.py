@@ -19,8 +19,12 @@ tenants.undelete_tenant tenants.rotate_tenant tenants.collect_credentials
 tenants.cancel_operation tenants.retry_operation tenants.check_cluster provisioning.fill_pool
 """.split()
 
-# Looks at everything, touches nothing, learns no secret.
-_AUDITOR = "tenants.view_auditevent tenants.view_apikey auth.view_user auth.view_group".split()
+# Looks at everything, touches nothing (but signs off what was read), learns no secret.
+_AUDITOR = """
+tenants.view_auditevent tenants.view_auditverification tenants.run_auditverification
+tenants.view_auditreview tenants.add_auditreview
+tenants.view_apikey auth.view_user auth.view_group
+""".split()
 
 _ADMINISTRATOR = """
 tenants.purge_tenant tenants.add_cluster tenants.change_cluster tenants.prepare_cluster

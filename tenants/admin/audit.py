@@ -1,113 +1,162 @@
-"""The audit log, to read."""
+"""The audit log, to read: the list and its filters, one event, trails, exports, kept filters."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
-from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
-from unfold.decorators import display
-from unfold.paginator import InfinitePaginator
+from django.utils.http import url_has_allowed_host_and_scheme
 
-from tenants.admin.base import ReadOnlyAdmin
-from tenants.admin.display import STATE_LABELS, moment, pretty_json
-from tenants.models import AuditEvent
+from tenants.admin.audit_forms import AuditFilterForm, given
+from tenants.admin.base import ReadOnlyAdmin, View, require
+from tenants.callers import actor_of, source_of
+from tenants.exceptions import ControlPlaneError
+from tenants.ledger import export, review
+from tenants.models import AuditCheckpoint, AuditEvent, AuditFilter, AuditReview, AuditVerification, Operation, Tenant
 
-_AREAS = (
-    "access",
-    "api_key",
-    "cluster",
-    "credentials",
-    "login",
-    "operation",
-    "plan",
-    "template",
-    "tenant",
-    "user",
-    "group",
-    "schedule",
-)
-
-
-class AreaFilter(admin.SimpleListFilter):
-    """The first word of an action; listing the actions themselves would read the whole log."""
-
-    title = "area"
-    parameter_name = "area"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """What there is."""
-        return [(area, area.replace("_", " ")) for area in _AREAS]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
-        """Events of the chosen area."""
-        return queryset.filter(action__startswith=f"{self.value()}.") if self.value() else queryset
+LIST = "admin:tenants_auditevent_changelist"
 
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
     """Who did what, on what, from where. Nothing here can be changed, not even by the database's own login."""
 
-    empty_hint = "Every change, login and refusal is written down here as it happens."
-    list_display = ("when", "action", "outcome_badge", "who", "channel", "address", "tenant_link", "what")
-    list_display_links = ("when", "action")
-    list_filter = ("outcome", AreaFilter, "channel", "actor_kind")
-    search_fields = ("=action", "^actor_label", "=tenant_slug", "=request_id", "=target_id", "=ip")
-    search_help_text = "Action, actor, tenant, request id"
-    paginator = InfinitePaginator  # counting the log would read all of it
-    show_full_result_count = False
-    list_per_page = 50
-    fieldsets = (
-        (None, {"fields": ("at", "action", "outcome", "reason")}),
-        ("Who, and from where", {"fields": ("actor_label", "actor_kind", "actor_id", "channel", "ip", "request_id")}),
-        ("On what", {"fields": ("tenant_link", "tenant_id", "target_type", "target_label", "target_id")}),
-        ("Change", {"fields": ("before_json", "after_json")}),
-    )
-    readonly_fields = ("tenant_link", "before_json", "after_json")
+    def pages(self) -> list[tuple[str, View, str]]:
+        """Trails, exports and kept filters."""
+        return [
+            ("trail/", self.trail_view, "trail"),
+            ("export/", self.export_view, "export"),
+            ("keep/", self.keep_view, "keep"),
+            ("forget/<int:filter_id>/", self.forget_view, "forget"),
+        ]
 
-    @display(description="at", ordering="id")
-    def when(self, event: AuditEvent) -> Any:
-        """How long ago."""
-        return moment(event.at)
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """A page of the log, newest first. Its size is estimated: counting would read all of it."""
+        self._require(request)
+        chosen = given(request.GET)
+        form = AuditFilterForm(chosen)
+        page, problem = None, ""
+        if form.is_valid():
+            try:
+                page = review.page(form.events, cursor=request.GET.get("cursor", ""))
+            except ControlPlaneError as error:
+                problem = str(error)
+        query = urlencode(chosen)
+        return self.page(
+            request,
+            "tenants/admin/audit_log.html",
+            title="Audit events",
+            form=form,
+            found=page,
+            problem=problem,
+            query=query,
+            chosen=chosen,
+            filters=AuditFilter.objects.filter(owner_id=request.user.pk),
+            verification=AuditVerification.objects.order_by("-id").first(),
+            reviewed=AuditReview.objects.order_by("-to_seq").first(),
+        )
 
-    @display(description="outcome", label=STATE_LABELS)
-    def outcome_badge(self, event: AuditEvent) -> str:
-        """In its colour."""
-        return event.outcome
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """One event: what changed, and its place in the chain."""
+        event = self.find(request, object_id)
+        seal = review.seal_of(event)
+        signed = AuditCheckpoint.objects.filter(seq__gte=seal.seq).order_by("seq").first() if seal else None
+        return self.page(
+            request,
+            "tenants/admin/audit_event.html",
+            title=str(event),
+            obj=event,
+            differences=review.difference(event),
+            seal=seal,
+            seal_hash=bytes(seal.hash).hex() if seal else "",
+            signed=signed,
+            reviews=review.covering(seal.seq) if seal else [],
+            tenant_exists=bool(event.tenant_id) and Tenant.objects.filter(pk=event.tenant_id).exists(),
+        )
 
-    @display(description="actor")
-    def who(self, event: AuditEvent) -> str:
-        """Name and kind."""
-        return f"{event.actor_label} ({event.actor_kind.replace('_', ' ')})"
+    def trail_view(self, request: HttpRequest) -> HttpResponse:
+        """Everything one request led to, across admin, REST, workers and commands; or everything about one tenant."""
+        self._require(request)
+        chosen = {name: text for name, text in given(request.GET).items() if name in ("request_id", "tenant", "target")}
+        form = AuditFilterForm(chosen)
+        if not chosen or not form.is_valid():
+            messages.error(request, "A trail is that of a request, a tenant or a target.")
+            return HttpResponseRedirect(reverse(LIST))
+        try:
+            page = review.page(form.events, cursor=request.GET.get("cursor", ""))
+        except ControlPlaneError as error:
+            messages.error(request, str(error))
+            return HttpResponseRedirect(reverse(LIST))
+        # A request is read from its beginning, a tenant from its present.
+        forwards = "request_id" in chosen
+        events = page.events[::-1] if forwards else page.events
+        operations: Any = Operation.objects.none()
+        if forwards and request.user.has_perm("tenants.view_operation"):
+            operations = Operation.objects.filter(request_id=chosen["request_id"]).order_by("created_at")[:20]
+        return self.page(
+            request,
+            "tenants/admin/audit_trail.html",
+            title="Trail",
+            found=page,
+            steps=[(event, [one for one in review.difference(event) if one.kind != "same"]) for event in events],
+            operations=operations,
+            query=urlencode(chosen),
+            chosen=chosen,
+            subject=self._subject(chosen, form),
+        )
 
-    @display(description="IP")
-    def address(self, event: AuditEvent) -> str:
-        """From where."""
-        return event.ip or "–"
+    def _subject(self, chosen: dict[str, str], form: AuditFilterForm) -> str:
+        if "tenant" in chosen:
+            row = Tenant.objects.filter(pk=form.cleaned_data["tenant"]).first()
+            return f"tenant {row.slug if row else chosen['tenant']}"
+        return f"request {chosen['request_id']}" if "request_id" in chosen else f"target {chosen['target']}"
 
-    @display(description="tenant")
-    def tenant_link(self, event: AuditEvent) -> SafeString | str:
-        """The tenant; its page outlives its purge."""
-        if event.tenant_id is None:
-            return "–"
-        url = reverse("admin:tenants_tenant_change", args=[event.tenant_id])
-        return format_html('<a class="cp-link" href="{}">{}</a>', url, event.tenant_slug)
+    def export_view(self, request: HttpRequest) -> HttpResponse:
+        """What the filter shows, as a file."""
+        self._require(request)
+        form = AuditFilterForm(given(request.GET))
+        if not form.is_valid():
+            return HttpResponseRedirect(f"{reverse(LIST)}?{request.GET.urlencode()}")
+        kind = request.GET.get("as", "jsonl")
+        actor, source = actor_of(request), source_of(request)
+        try:
+            lines = export.export(form.events, kind=kind, described=form.chosen(), actor=actor, source=source)
+        except ControlPlaneError as error:
+            messages.error(request, str(error))
+            return HttpResponseRedirect(reverse(LIST))
+        return export.response(lines, kind)  # type: ignore[return-value]
 
-    @display(description="target")
-    def what(self, event: AuditEvent) -> str:
-        """Kind and name, unless it is the tenant again."""
-        return f"{event.target_type} {event.target_label}"[:60] if event.target_type not in ("", "tenant") else ""
+    def keep_view(self, request: HttpRequest) -> HttpResponse:
+        """Keep the filter under a name, for oneself."""
+        self._require(request)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        query = request.POST.get("query", "")
+        try:
+            kept = review.save_filter(owner=request.user, name=request.POST.get("name", ""), query=query)
+            messages.success(request, f"“{kept.name}” is kept.")
+        except (ControlPlaneError, ValidationError) as error:
+            messages.error(request, str(error))
+        return self._back(request, query)
 
-    @display(description="before")
-    def before_json(self, event: AuditEvent) -> Any:
-        """What it was."""
-        return pretty_json(event.before)
+    def forget_view(self, request: HttpRequest, filter_id: int) -> HttpResponse:
+        """Forget one of one's own filters."""
+        self._require(request)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        AuditFilter.objects.filter(pk=filter_id, owner_id=request.user.pk).delete()
+        return self._back(request, request.POST.get("query", ""))
 
-    @display(description="after")
-    def after_json(self, event: AuditEvent) -> Any:
-        """What it became."""
-        return pretty_json(event.after)
+    def _back(self, request: HttpRequest, query: str) -> HttpResponse:
+        url = f"{reverse(LIST)}?{query}"
+        safe = url_has_allowed_host_and_scheme(url, allowed_hosts=None) and "\n" not in url and "\r" not in url
+        return HttpResponseRedirect(url if safe else reverse(LIST))
+
+    def _require(self, request: HttpRequest) -> None:
+        require(request, "tenants.view_auditevent")
