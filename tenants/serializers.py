@@ -308,6 +308,8 @@ class PoolerSerializer(serializers.Serializer[Any]):
     port = serializers.IntegerField()
     state = serializers.ChoiceField(choices=Pooler.State.choices)
     version = serializers.CharField()
+    direct_wanted = serializers.CharField(help_text="Whether tenants may also connect to the server: open or closed.")
+    direct_found = serializers.CharField(help_text="What the last try found; empty without a tenant to try with.")
     warnings = serializers.SerializerMethodField()
     facts = serializers.SerializerMethodField(help_text="Clients, servers and waiting at the last check.")
     checked_at = serializers.DateTimeField(allow_null=True)

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
@@ -17,6 +17,7 @@ from tenants.admin.base import ControlPlaneAdmin, View, require
 from tenants.admin.forms import PageForm, form_page
 from tenants.callers import actor_of, source_of
 from tenants.exceptions import ControlPlaneError, NotFound
+from tenants.hardening.prepare import superuser_dsn
 from tenants.models import Cluster, Pooler
 
 _PORT = [MinValueValidator(1), MaxValueValidator(65_535)]
@@ -56,6 +57,21 @@ def busiest_pools(pooler: Pooler | None) -> list[pooling.Pool]:
     return sorted(pools, key=lambda pool: (-pool.max_wait_seconds, -pool.servers_active))[:POOLS_SHOWN]
 
 
+class DirectForm(PageForm):
+    """Whether tenants may come past the pooler."""
+
+    door = forms.ChoiceField(
+        choices=Pooler.Door.choices, label="The server itself, to tenants",
+        help_text="Closed: the lines below stand first in its pg_hba.conf.",
+    )  # fmt: skip
+    superuser_url = forms.CharField(
+        required=False,
+        label="Superuser's connection string",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="For a server on this machine: the lines are put there now. It is kept nowhere. Empty: you do that.",
+    )
+
+
 class PoolerPages(ControlPlaneAdmin):
     """Registering and removing; checking is the cluster's."""
 
@@ -64,6 +80,7 @@ class PoolerPages(ControlPlaneAdmin):
         return [
             ("<int:object_id>/pooler/", self.pooler_view, "pooler"),
             ("<int:object_id>/pooler/remove/", self.remove_pooler_view, "pooler_remove"),
+            ("<int:object_id>/direct/", self.direct_view, "direct"),
         ]
 
     @method_decorator(sensitive_post_parameters("password"))
@@ -82,6 +99,32 @@ class PoolerPages(ControlPlaneAdmin):
         return form_page(
             self, request, PoolerForm, perform, title="Register pooler", submit="Connect and register", obj=cluster,
             intro="PgBouncer is logged in to and its way to the server tried now; nothing is kept when that fails.",
+        )  # fmt: skip
+
+    @method_decorator(sensitive_post_parameters("superuser_url"))
+    def direct_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """Close the server's own door to tenants, or open it."""
+        require(request, "tenants.change_cluster")
+        cluster = self.find(request, object_id)
+        pooler = pooler_of(cluster)
+        if pooler is None:
+            raise Http404
+
+        def perform(data: dict[str, Any]) -> HttpResponse:
+            superuser = superuser_dsn(data["superuser_url"], cluster) if data["superuser_url"] else None
+            answer = pooling.set_direct(
+                pooler=pooler, door=data["door"], superuser=superuser,
+                actor=actor_of(request), source=source_of(request),
+            )  # fmt: skip
+            found = answer.pooler.direct_found or "not known, without a tenant to try it with"
+            messages.success(request, f"Wanted: {data['door']}. Found by a try: {found}.")
+            return HttpResponseRedirect(reverse("admin:tenants_cluster_change", args=[cluster.pk]))
+
+        return form_page(
+            self, request, DirectForm, perform, title="Direct access", submit="Save", obj=cluster,
+            initial={"door": pooler.direct_wanted},
+            intro=f"First in the server's pg_hba.conf while it is closed: {pooling.advice(pooler)}",
+            lines=pooling.hba_lines(pooler).splitlines(),
         )  # fmt: skip
 
     def remove_pooler_view(self, request: HttpRequest, object_id: int) -> HttpResponse:

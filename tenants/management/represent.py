@@ -111,6 +111,8 @@ def pooler(row: Pooler) -> dict[str, Any]:
         "config_path": row.config_path,
         "state": row.state,
         "version": row.version,
+        "direct_wanted": row.direct_wanted,
+        "direct_found": row.direct_found,
         "warnings": row.warnings(),
         "facts": row.facts,
         "checked_at": row.checked_at,

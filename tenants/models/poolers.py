@@ -31,6 +31,12 @@ class Pooler(models.Model):
         UP = "up"
         DOWN = "down"
 
+    class Door(models.TextChoices):
+        """The server's own, for tenants."""
+
+        OPEN = "open"
+        CLOSED = "closed"
+
     cluster = models.OneToOneField(Cluster, on_delete=models.CASCADE, related_name="pooler")
     host = models.CharField(max_length=255, help_text="What tenants, and the control plane, connect to.")
     port = models.PositiveIntegerField(default=6432, validators=_PORT)
@@ -52,10 +58,16 @@ class Pooler(models.Model):
     last_error = models.CharField(max_length=500, blank=True, editable=False)
     config_digest = models.CharField(max_length=64, blank=True, editable=False)
     applied_at = models.DateTimeField(null=True, editable=False)
+    direct_wanted = models.CharField(
+        max_length=8, choices=Door.choices, default=Door.OPEN, editable=False,
+        help_text="Whether tenants may also connect to the server itself.",
+    )  # fmt: skip
+    direct_found = models.CharField(max_length=8, choices=Door.choices, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints = [
+            models.CheckConstraint(condition=models.Q(direct_wanted__in=["open", "closed"]), name="pooler_door"),
             models.CheckConstraint(condition=models.Q(state__in=["unchecked", "up", "down"]), name="pooler_state"),
             models.CheckConstraint(condition=~models.Q(host=""), name="pooler_address"),
         ]
@@ -78,10 +90,12 @@ class Pooler(models.Model):
         return self.server_host or own.host, self.server_port or own.port
 
     def warnings(self) -> list[str]:
-        """What an operator should know of this version."""
-        if not self.version_info:
-            return []
+        """What an operator should know: of this version, and of a door that is not as it is wanted."""
         found = []
+        if self.direct_found and self.direct_found != self.direct_wanted:
+            found.append(f"Direct access to the server is {self.direct_found}; {self.direct_wanted} is wanted.")
+        if not self.version_info:
+            return found
         if self.version_info < MINIMUM_VERSION:
             wanted = ".".join(map(str, MINIMUM_VERSION))
             found.append(f"PgBouncer {self.version} is below the minimum {wanted}: keep tenants out of auth_file.")

@@ -12,6 +12,7 @@ from tenants.pooling.config import (
     sync_pooler,
 )
 from tenants.pooling.console import Pool, Stats, Traffic, read_traffic
+from tenants.pooling.direct import Answer, advice, hba_lines, note_direct, set_direct
 from tenants.pooling.registry import (
     check_all,
     check_pooler,
@@ -22,20 +23,25 @@ from tenants.pooling.registry import (
 from tenants.pooling.sessions import await_logins, end_clients
 
 __all__ = [
+    "Answer",
     "Applied",
     "Pool",
     "Stats",
     "Traffic",
+    "advice",
     "await_logins",
     "check_all",
     "check_pooler",
     "end_clients",
     "ensure_default_pooler",
+    "hba_lines",
     "included_text",
     "main_text",
+    "note_direct",
     "read_traffic",
     "register_pooler",
     "remove_pooler",
+    "set_direct",
     "sync_all",
     "sync_pooler",
 ]

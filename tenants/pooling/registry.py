@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -15,7 +16,7 @@ from tenants import audit, secrets
 from tenants.actors import Actor, Source
 from tenants.exceptions import ClusterUnusable, Conflict, ControlPlaneError, InvalidInput
 from tenants.models import Cluster, Pooler
-from tenants.pooling import config, console
+from tenants.pooling import config, console, direct
 from tenants.postgres import through_pooler
 
 log = logging.getLogger(__name__)
@@ -112,6 +113,9 @@ def _look(pooler: Pooler) -> None:
     pooler.version, pooler.facts, pooler.state = traffic.version, traffic.summary(), State.UP
     pooler.checked_at, pooler.last_error = timezone.now(), ""
     pooler.save(update_fields=["version", "facts", "state", "checked_at", "last_error"])
+    if pooler.direct_wanted == Pooler.Door.CLOSED:
+        with suppress(ControlPlaneError):  # the pooler is not worse for it
+            direct.note_direct(pooler)
 
 
 def check_all() -> int:

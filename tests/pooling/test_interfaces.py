@@ -157,6 +157,11 @@ def test_a_pooler_in_the_admin(place: Unregistered, sign_in: Callable[[str], Cli
     assert f"127.0.0.1:{place.bouncer.port} a pooler" in shown
     assert "Remove the pooler" not in shown
     assert place.server.pooler_password not in administrator.get(page).content.decode()
+    direct = url("tenants_cluster_direct", place.cluster.pk)
+    assert viewer.get(direct).status_code == 403
+    assert "+cp_tenants all reject" in text_of(administrator.get(direct))
+    assert administrator.post(direct, {"door": "closed"}).status_code == 302
+    assert Pooler.objects.get(cluster=place.cluster).direct_wanted == "closed"
     check = administrator.post(url("tenants_cluster_check", place.cluster.pk), follow=True)
     assert "is well" in text_of(check)
     removal = url("tenants_cluster_pooler_remove", place.cluster.pk)
