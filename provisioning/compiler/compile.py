@@ -72,7 +72,7 @@ def _load(
         with scratch.session() as conn, conn.transaction():
             _search_path(conn, source, draft)
             Loader(conn, draft, moved, with_data=with_data).run(steps)
-            settled = settle(conn, draft, marker)
+            settled = settle(conn, draft, marker, steps)
     except psycopg.Error as error:  # deferred constraints, a lost connection
         raise TemplateRefused(reason=message(error).replace(marker, draft.schema)) from error
     if draft.hardened:  # a tenant's own schema: its row-level security is the control plane's

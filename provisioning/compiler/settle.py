@@ -13,8 +13,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from provisioning.compiler.lexer import identifier
+from provisioning.compiler.load import Step, refused
 from provisioning.compiler.model import Draft, ExtensionNeed
 from provisioning.compiler.scratch import QUERIES
+from provisioning.compiler.sqlscript import Statement
 from provisioning.timeseries import TimeSeries
 from tenants.exceptions import TemplateRefused
 
@@ -51,11 +54,11 @@ class Settled:
     seed_rows: int
 
 
-def settle(conn: psycopg.Connection[Any], draft: Draft, marker: str) -> Settled:
-    """Check the loaded schema, rename it to `marker` and describe it. Raises TemplateRefused."""
+def settle(conn: psycopg.Connection[Any], draft: Draft, marker: str, steps: Sequence[Step]) -> Settled:
+    """Check the schema that `steps` have made, rename it to `marker` and describe it. Raises TemplateRefused."""
     conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
     conn.execute("SET LOCAL search_path = ''")
-    draft.schema = _only_schema(conn)
+    draft.schema = _only_schema(conn, steps)
     _nothing_outside(conn)
     draft.extensions = _extensions(conn, draft.schema)
     conn.execute(sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(sql.Identifier(draft.schema), sql.Identifier(marker)))
@@ -85,17 +88,28 @@ def _rows(conn: psycopg.Connection[Any], marker: str, table: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _only_schema(conn: psycopg.Connection[Any]) -> str:
+def _only_schema(conn: psycopg.Connection[Any], steps: Sequence[Step]) -> str:
     schemas = conn.execute(QUERIES["schemas_in_use"]).fetchall()
     if not schemas:
         raise TemplateRefused(reason="the template makes no objects in any schema")
     if len(schemas) > 1:
         listed = "; ".join(f"{name}: {', '.join(some)}{' …' if n > len(some) else ''}" for name, n, some in schemas)
-        raise TemplateRefused(
-            reason=f"the objects are spread over {len(schemas)} schemas ({listed}), and a template is one",
-            hint="Import each schema as a template of its own, or dump only one (pg_dump -n).",
-        )
+        reason = f"the objects are spread over {len(schemas)} schemas ({listed}), and a template is one"
+        hint = "Import each schema as a template of its own, or dump only one (pg_dump -n)."
+        stray = min(schemas, key=lambda schema: schema[1])[0]
+        for step in steps:
+            if _creates_in(step.statement, stray):
+                raise refused(step.file, step.statement, reason, hint)
+        raise TemplateRefused(reason=reason, hint=hint)
     return str(schemas[0][0])
+
+
+def _creates_in(statement: Statement, schema: str) -> bool:
+    """Whether it makes something and names the schema in front of it, quoted or not."""
+    pairs = zip(statement.tokens, statement.tokens[1:], strict=False)
+    return statement.keywords[:1] == ("CREATE",) and any(
+        after.text == "." and identifier(name) == schema for name, after in pairs
+    )
 
 
 def _nothing_outside(conn: psycopg.Connection[Any]) -> None:

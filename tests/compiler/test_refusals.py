@@ -170,6 +170,15 @@ def test_the_line_inside_a_long_statement(newest: Server, tmp_path: Path) -> Non
     assert (caught.value.file, caught.value.line) == ("01.sql", 3)
 
 
+def test_the_statement_that_makes_something_in_a_second_schema(newest: Server, tmp_path: Path) -> None:
+    with pytest.raises(TemplateRefused) as caught:
+        compiled(
+            newest, tmp_path, 'CREATE TABLE a (i int);\nCREATE TABLE b (i int);\nCREATE TABLE "public" . c (i int);'
+        )
+    assert "2 schemas" in caught.value.reason
+    assert (caught.value.file, caught.value.line) == ("01.sql", 3)
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [(b"SELECT 1;\n\xff\xfe", 2), (b"SELECT 1;\n\nSELECT '\x00';", 3)],
