@@ -7,17 +7,14 @@ from functools import update_wrapper, wraps
 from typing import Any, NoReturn
 
 from django.contrib import admin
-from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.templatetags.static import static
 from django.urls import URLPattern, path, reverse
 from django.utils.functional import cached_property
-from unfold.forms import AuthenticationForm
 from unfold.sites import UnfoldAdminSite
 
 from tenants import audit
-from tenants.actors import Actor
 from tenants.callers import actor_of, source_of
 from tenants.models import AuditEvent
 
@@ -57,6 +54,7 @@ _NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ("API keys", "tenants_apikey_changelist", "key", "tenants.view_apikey"),
             ("Users", "auth_user_changelist", "person", "auth.view_user"),
             ("Groups", "auth_group_changelist", "groups", "auth.view_group"),
+            ("Sign-in policies", "door_signinpolicy_changelist", "phonelink_lock", "door.view_signinpolicy"),
         ),
     ),
     (
@@ -125,44 +123,39 @@ def script(request: HttpRequest) -> str:
     return static("tenants/admin.js")
 
 
+def security_url(request: HttpRequest) -> str:
+    """One's own sign-in security, in the account's menu."""
+    return reverse("admin:security")
+
+
 def favicon(request: HttpRequest) -> str:
     """Where the site's icon is."""
     return static("tenants/icon.svg")
 
 
-class StaffAuthenticationForm(AuthenticationForm):
-    """The login form; who has an account but no business here is turned away on record."""
-
-    def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
-        """Raise ValidationError for people who are not staff."""
-        if not (user.is_active and getattr(user, "is_staff", False)):
-            audit.record(
-                "login.failure",
-                actor=Actor(kind="user", id=str(user.pk), label=user.get_username()),
-                source=source_of(self.request),
-                target=user,
-                outcome=AuditEvent.Outcome.DENIED,
-                reason="Not a member of staff.",
-            )
-        super().confirm_login_allowed(user)
-
-
 class ControlPlaneAdminSite(UnfoldAdminSite):
     """Unfold's site, in which each refused permission leaves an `access.denied` event."""
 
-    login_form = StaffAuthenticationForm
     index_title = "Fleet"
     enable_nav_sidebar = True
 
     @cached_property
     def own_urls(self) -> list[URLPattern]:
         """Pages that belong to no model."""
-        from controlplane.dashboard import dashboard_fragment  # needs the site's models
+        from controlplane.dashboard import dashboard_fragment  # these need the site's models
+        from controlplane.door.urls import door_urls
 
         return [
             path("colours.css", colours, name="colours"),
             path("fleet/", self.admin_view(dashboard_fragment), name="fleet"),
+            *door_urls(self),
         ]
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The first step of signing in; the door knows the others."""
+        from controlplane.door.sign_in import sign_in  # needs the site's models
+
+        return sign_in(request, self, extra_context)
 
     def extra_urls(self) -> list[URLPattern]:
         """What unfold adds to its own addresses."""

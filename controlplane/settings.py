@@ -30,6 +30,7 @@ SHARED_APPS = [
     "provisioning",
     "backups",
     "monitoring",
+    "controlplane.door.apps.DoorConfig",
     "django_tenants",  # after ours: it has a create_tenant and a delete_tenant, too
     "unfold.apps.BasicAppConfig",  # the site is our own, see controlplane.admin_site
     "unfold.contrib.filters",
@@ -73,6 +74,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "controlplane.door.middleware.DoorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
@@ -124,7 +126,12 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Strict"
-SESSION_COOKIE_AGE = 8 * 3600
+SESSION_COOKIE_AGE = env.int("SESSION_MAX_SECONDS", default=8 * 3600)
+SESSION_IDLE_SECONDS = env.int("SESSION_IDLE_SECONDS", default=3600)
+MAX_SESSIONS = env.int("MAX_SESSIONS", default=5)
+LOGIN_ATTEMPTS = env.int("LOGIN_ATTEMPTS", default=5)
+LOGIN_LOCK_SECONDS = env.int("LOGIN_LOCK_SECONDS", default=900)
+REQUIRE_SECOND_FACTOR = env.bool("REQUIRE_SECOND_FACTOR", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=HTTPS)
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
@@ -240,6 +247,7 @@ CELERY_BEAT_SCHEDULE = {
     "verify-whole-audit-log": {"task": "tenants.verify_whole_audit_log", "schedule": crontab(hour=3, minute=23)},
     "check-poolers": {"task": "tenants.check_poolers", "schedule": 30.0, "options": {"expires": 30}},
     "sync-poolers": {"task": "tenants.sync_poolers", "schedule": 5.0, "options": {"expires": 5}},
+    "tidy-door": {"task": "door.tidy", "schedule": crontab(minute="*/10")},
     "forget-old-requests": {"task": "tenants.forget_old_requests", "schedule": crontab(minute=41)},
 }
 
@@ -282,6 +290,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "controlplane.admin_site.favicon"}],
     "STYLES": ["controlplane.admin_site.colours_url", "controlplane.admin_site.stylesheet"],
     "SCRIPTS": ["controlplane.admin_site.script"],
+    "ACCOUNT": {"navigation": [{"title": "Sign-in security", "link": "controlplane.admin_site.security_url"}]},
     "SIDEBAR": {"navigation": "controlplane.admin_site.navigation"},
     "DASHBOARD_CALLBACK": "controlplane.dashboard.dashboard_callback",
 }

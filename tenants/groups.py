@@ -23,13 +23,14 @@ tenants.cancel_operation tenants.retry_operation tenants.check_cluster provision
 _AUDITOR = """
 tenants.view_auditevent tenants.view_auditverification tenants.run_auditverification
 tenants.view_auditreview tenants.add_auditreview
-tenants.view_apikey auth.view_user auth.view_group
+tenants.view_apikey auth.view_user auth.view_group door.view_signinpolicy
 """.split()
 
 _ADMINISTRATOR = """
 tenants.purge_tenant tenants.add_cluster tenants.change_cluster tenants.prepare_cluster
 tenants.add_plan tenants.change_plan tenants.add_apikey tenants.revoke_apikey provisioning.open_migrator
 auth.add_user auth.change_user auth.delete_user auth.add_group auth.change_group auth.delete_group
+door.view_signinpolicy door.add_signinpolicy door.change_signinpolicy door.delete_signinpolicy
 """.split()
 _SCHEDULES = [
     f"django_celery_beat.{verb}_{model}"

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from tenants.admin.audited import AuditedAdmin
+from tenants.recent import ask_first
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
@@ -25,6 +26,7 @@ class UserAdmin(DjangoUserAdmin, AuditedAdmin):
     """People."""
 
     kind = "user"
+    dangerous = True
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -51,6 +53,8 @@ class UserAdmin(DjangoUserAdmin, AuditedAdmin):
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         """Django's page; that the password was set is recorded, the password is not."""
+        if asked := ask_first(request):
+            return asked
         with transaction.atomic():
             user = self.get_object(request, id)
             before = user.password if user else None
@@ -65,6 +69,7 @@ class GroupAdmin(DjangoGroupAdmin, AuditedAdmin):
     """What people may do."""
 
     kind = "group"
+    dangerous = True
 
     def facts(self, row: Any) -> dict[str, Any]:
         """Its name and permissions."""

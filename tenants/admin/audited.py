@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 
 from tenants import audit
 from tenants.callers import actor_of, source_of
+from tenants.recent import ask_first
 
 
 class AuditedAdmin(ModelAdmin):
     """Django's own editing, for what has no service of ours, with an audit event in the same transaction."""
 
     kind = ""
+    # Whether a change asks for the password again.
+    dangerous = False
 
     def facts(self, row: Any) -> dict[str, Any]:
         """What the audit log may say of it, never its password."""
@@ -24,6 +27,15 @@ class AuditedAdmin(ModelAdmin):
     def note(self, request: HttpRequest, verb: str, row: Any, **change: Any) -> None:
         """Write one event about `row`."""
         audit.record(f"{self.kind}.{verb}", actor=actor_of(request), source=source_of(request), target=row, **change)
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Django's page; for a new row, and for what is sent, the person must have confirmed recently."""
+        asks = self.dangerous and (request.method == "POST" or object_id is None)
+        if asks and (asked := ask_first(request)):
+            return asked
+        return super().changeform_view(request, object_id, form_url, extra_context)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Remember what it was: groups and permissions are only saved after it."""

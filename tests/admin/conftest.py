@@ -44,10 +44,15 @@ def browse(person: Callable[..., Any]) -> Callable[..., Any]:
     """`browse("viewer")`: Django's test client, signed in as a new person of that group, who is at `.person`."""
     from django.test import Client
 
+    from tenants.recent import note_confirmed
+
     def make(group: str = "", **fields: Any) -> Any:
         client = Client(raise_request_exception=True)
         client.person = person(group, **fields)
         client.force_login(client.person)
+        session = client.session
+        note_confirmed(session)  # as signing in by the form does
+        session.save()
         return client
 
     return make

@@ -104,6 +104,10 @@ def pages(tenant: Any, template: Any) -> list[str]:
     return [
         url("index"),
         url("password_change"),
+        url("security"),
+        url("second_factor"),
+        url("door_signinpolicy_changelist"),
+        url("door_signinpolicy_add"),
         *(url(f"{name}_changelist") for name in lists),
         f"{url('tenants_tenant_changelist')}?q=nothing-like-this",
         *(url(f"{name}_add") for name in forms),
@@ -130,7 +134,7 @@ def test_no_page_asks_another_host_or_fails(
 
 
 # Forms that Django and beat render; what they label is theirs.
-NOT_OURS = ("/auth/", "/django_celery_beat/", "password_change")
+NOT_OURS = ("/auth/", "/door/", "/django_celery_beat/", "password_change")
 
 
 def unnamed_fields(page: Any) -> list[str]:
@@ -250,3 +254,21 @@ def test_what_somebody_got_into_a_page_does_not_run(visit: Callable[..., Visitor
     visitor.page.wait_for_timeout(500)
     assert visitor.page.evaluate("window.injected") is None
     assert len([text for text in visitor.errors if "Content Security Policy" in text]) >= 3
+
+
+def test_a_second_factor_from_the_picture_to_the_code(visit: Callable[..., Visitor]) -> None:
+    import pyotp
+
+    visitor = visit("operator")
+    page = visitor.page
+    visitor.go(url("second_factor"))
+    assert page.locator(".cp-qr svg").bounding_box()["width"] > 150
+    app = pyotp.TOTP(page.text_content("#factor-secret").replace(" ", ""))
+    page.fill("#id_code", app.now())
+    page.click("text=Set it up")
+    code = page.text_content(".cp-codes code")
+    assert len(code) == 19
+    visitor.go(url("security"))
+    page.click("text=Sign out everywhere >> nth=-1")
+    page.wait_for_selector("#login-form")
+    assert not visitor.errors

@@ -1,0 +1,1 @@
+"""Who gets into the admin: lock-out, second factor, sessions, re-authentication."""
