@@ -18,7 +18,7 @@ EMBEDDED := setpriv --pdeathsig TERM $(BIN)/python -m controlplane.embedded
 JOBS ?= 2
 ARGS ?=
 
-.PHONY: help run test lint fmt bench clean clean-data
+.PHONY: help run test attack lint fmt bench clean clean-data
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -30,6 +30,11 @@ test: $(DEV_STAMP) ## lint, then the whole suite on real servers (JOBS=2, ARGS="
 	@scripts/system-packages
 	@$(MAKE) lint
 	@exec $(EMBEDDED) exec --with-postgres15 -- $(BIN)/python -m pytest -q -n $(JOBS) $(ARGS)
+
+attack: $(DEV_STAMP) ## one tenant against another on both PostgreSQLs; writes docs/isolation-report.md
+	@scripts/system-packages
+	@ATTACK_REPORT=docs/isolation-report.md exec $(EMBEDDED) exec --with-postgres15 -- \
+		$(BIN)/python -m pytest -q tests/isolation/test_attack.py $(ARGS)
 
 lint: $(DEV_STAMP) ## style, types, import contracts, migrations, Django's checks
 	@scripts/lint

@@ -64,6 +64,11 @@ def empty_cluster(server: Server, **options: Any) -> Iterator[Cluster]:
     address = urlsplit(server.url)
     with psycopg.connect(server.url, autocommit=True) as session:
         session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(dbname)))
+    with superuser(server, dbname) as session:  # as controlplane.embedded does
+        session.execute(
+            sql.SQL("CREATE SCHEMA extensions AUTHORIZATION {}").format(sql.Identifier(address.username or ""))
+        )
+        session.execute("CREATE EXTENSION pg_stat_statements SCHEMA extensions")
     row = None
     try:
         row = clusters.register_cluster(
