@@ -38,7 +38,22 @@ READ_ONLY = (("default_transaction_read_only", "on"),)
 
 RIGHTS: dict[str, Rights] = {
     # Makes schemas and roles, by the functions of prepare.sql alone: it has no CREATEROLE.
-    Purpose.PROVISIONER: Rights(("cp_operator", "pg_signal_backend"), ("",), (), "", 40, may_create=True),
+    Purpose.PROVISIONER: Rights(
+        ("cp_operator", "pg_signal_backend"),
+        (
+            "version",
+            "require_tenant",
+            "create_roles",
+            "take_owner",
+            "release_owner",
+            "set_",
+            "open_",
+            "close_",
+            "drop_",
+        ),
+        connections=40,
+        may_create=True,
+    ),
     # Reads every row of every tenant, as pg_dump must, and writes nothing. Row-level security is forced on all tables,
     # hence BYPASSRLS, which only a superuser can give.
     Purpose.BACKUP: Rights(("cp_operator", "pg_read_all_data"), (), READ_ONLY, "BYPASSRLS", 20),
@@ -101,8 +116,6 @@ def _grant(to: Recorder, dsn: Dsn, rights: Rights, name: str) -> None:
             to.run(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), role))
     for prefix in rights.functions:
         signatures = [row[0] for row in to.connection.execute(QUERIES["login_functions"], {"prefix": prefix})]
-        # Those for one login alone are not for whoever may call all the others.
-        signatures = [s for s in signatures if prefix or not s.startswith(("cp.guard", "cp.pool", "cp.reap"))]
         if signatures:
             to.run(sql.SQL("GRANT USAGE ON SCHEMA cp TO {}").format(role))
             functions = sql.SQL(", ".join(signatures))  # the server's own, quoted by it

@@ -20,15 +20,6 @@ from controlplane.embedded.account import service_account
 from tests.isolation.attack.stage import Stage
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-LOOKUP = """
-CREATE FUNCTION cp.attacked_pooler(wanted text, OUT usename name, OUT passwd text) RETURNS SETOF record
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT rolname, rolpassword FROM pg_authid
-  WHERE rolname = wanted AND rolcanlogin AND NOT rolsuper AND pg_has_role(oid, 'cp_tenants', 'MEMBER')
-    AND rolname ~ '^t_[a-z2-7]{20}_' AND (rolvaliduntil IS NULL OR rolvaliduntil > now())
-$$;
-REVOKE ALL ON FUNCTION cp.attacked_pooler(text) FROM PUBLIC;
-"""
 CONFIG = """
 [databases]
 {db} = host={host} port={port} dbname={db}
@@ -39,7 +30,7 @@ unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = {userlist}
 auth_user = {user}
-auth_query = SELECT usename, passwd FROM cp.attacked_pooler($1)
+auth_query = SELECT usename, passwd FROM cp.pooler_lookup($1)
 pool_mode = transaction
 max_client_conn = 200
 default_pool_size = 5
@@ -65,9 +56,6 @@ def pooled(stage: Stage) -> Iterator[str]:
 
 def _start(stage: Stage, place: Path, listen: int) -> subprocess.Popen[bytes]:
     login = stage.cluster.dsn("pooler")
-    stage.superuser.execute(LOOKUP)
-    stage.superuser.execute(f"GRANT USAGE ON SCHEMA cp TO {login.user}")
-    stage.superuser.execute(f"GRANT EXECUTE ON FUNCTION cp.attacked_pooler(text) TO {login.user}")
     (place / "userlist.txt").write_text(f'"{login.user}" "{login.password}"\n')
     config = CONFIG.format(
         db=login.dbname,
