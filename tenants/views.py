@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import QuerySet, prefetch_related_objects
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -246,6 +246,6 @@ class PlanList(ListView):
 
 def accepted(operation: Operation) -> Response:
     """202: the work goes on in a worker; Location says where to look."""
-    operation = get_operation(operation.pk)
+    prefetch_related_objects([operation], "steps")
     headers = {"Location": operation_url(operation), "Retry-After": "1"}
     return Response(represent(OperationSerializer, operation), status=202, headers=headers)
