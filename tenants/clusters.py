@@ -145,7 +145,7 @@ def register_cluster(
     facts = inspect(dsn)
     _refuse_known_database(dsn, facts)
     prepare(dsn)
-    _note(cluster, facts)
+    _note(cluster, inspect(dsn))  # preparing has closed something
     try:
         with transaction.atomic():
             cluster.save(force_insert=True)
