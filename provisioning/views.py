@@ -91,6 +91,8 @@ def _begun_by(request: Request, earlier: tuple[str, ...], kind: str, **tenant: A
 class TenantCollection(ApiView):
     """All tenants."""
 
+    tenant_lookup = "pk"
+    noun = "tenant"
     queryset = Tenant.objects.select_related("plan", "cluster")
     serializer_class = TenantSerializer
     filterset_class = TenantFilter
@@ -145,6 +147,9 @@ class TenantCollection(ApiView):
 class TenantResource(ApiView):
     """One tenant."""
 
+    tenant_lookup = "pk"
+    noun = "tenant"
+    confirmed_methods = frozenset({"DELETE"})
     queryset = Tenant.objects.all()
     serializer_class = TenantSerializer
     query_parameters = frozenset()
@@ -206,6 +211,8 @@ class TenantResource(ApiView):
 class TenantAct(ApiView):
     """Something done to a tenant."""
 
+    tenant_lookup = "pk"
+    noun = "tenant"
     queryset = Tenant.objects.all()
     serializer_class = TenantSerializer
     required_scopes = {"POST": "tenants:write"}
@@ -278,6 +285,9 @@ class TenantUndelete(TenantAct):
 class TenantRotate(ApiView):
     """New credentials."""
 
+    tenant_lookup = "pk"
+    noun = "tenant"
+    confirmed_methods = frozenset({"POST"})
     queryset = Tenant.objects.all()
     serializer_class = TenantSerializer
     required_scopes = {"POST": "credentials:rotate"}
@@ -299,6 +309,9 @@ class TenantRotate(ApiView):
 class TenantPurge(ApiView):
     """The end of a tenant."""
 
+    tenant_lookup = "pk"
+    noun = "tenant"
+    confirmed_methods = frozenset({"POST"})
     queryset = Tenant.objects.all()
     serializer_class = TenantSerializer
     required_scopes = {"POST": "tenants:write"}
@@ -325,6 +338,9 @@ class TenantPurge(ApiView):
 class OperationCredentials(ApiView):
     """What a worker provisioned."""
 
+    tenant_lookup = "tenant_id"
+    noun = "operation"
+    confirmed_methods = frozenset({"POST"})
     queryset = Operation.objects.all()
     serializer_class = ConnectionSerializer
     required_scopes = {"POST": ("credentials:rotate", "tenants:write")}

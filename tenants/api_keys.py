@@ -18,8 +18,8 @@ from tenants import audit, rows
 from tenants.actors import Actor, Source
 from tenants.exceptions import Conflict, InvalidInput
 from tenants.identifiers import check_name
-from tenants.models import ApiKey
-from tenants.models.access import Scope
+from tenants.models import ApiKey, Tenant
+from tenants.models.access import TENANT_SCOPES, Scope
 
 KEY = re.compile(r"cp_([0-9a-f]{10})_([A-Za-z0-9_-]{43})\Z")
 LAST_USED_GRAIN = timedelta(seconds=60)
@@ -30,9 +30,18 @@ def _digest(key: str) -> str:
 
 
 def create_api_key(
-    *, name: str, scopes: Iterable[str], expires_at: datetime | None = None, actor: Actor, source: Source
+    *,
+    name: str,
+    scopes: Iterable[str],
+    expires_at: datetime | None = None,
+    tenant: Tenant | None = None,
+    actor: Actor,
+    source: Source,
 ) -> tuple[ApiKey, str]:
-    """A new key and its clear text, which cannot be had again. Raises InvalidInput."""
+    """A new key and its clear text, which cannot be had again. Raises InvalidInput.
+
+    With `tenant` the key sees that tenant, its operations and its audit events, and nothing else.
+    """
     wanted = sorted(set(scopes))
     if not wanted:
         raise InvalidInput("A key needs at least one scope.", field="scopes")
@@ -40,6 +49,11 @@ def create_api_key(
         raise InvalidInput(
             f"There is no scope '{unknown[0]}'.", field="scopes", hint=f"Known: {', '.join(Scope.values)}."
         )
+    if tenant is not None and (fleet := sorted(set(wanted) - TENANT_SCOPES)):
+        raise InvalidInput(
+            f"A key of one tenant cannot have the scope '{fleet[0]}'.",
+            field="scopes", hint=f"Possible: {', '.join(sorted(TENANT_SCOPES))}.",
+        )  # fmt: skip
     if expires_at is not None and expires_at <= timezone.now():
         raise InvalidInput("The expiry lies in the past.", field="expires_at")
     prefix = secrets.token_hex(5)
@@ -51,9 +65,10 @@ def create_api_key(
             digest=_digest(key),
             scopes=wanted,
             expires_at=expires_at,
+            tenant=tenant,
             created_by=actor.label[:150],
         )
-        audit.record("api_key.create", actor=actor, source=source, target=row, after={"scopes": wanted})
+        audit.record("api_key.create", actor=actor, source=source, tenant=tenant, target=row, after={"scopes": wanted})
     return row, key
 
 

@@ -59,6 +59,8 @@ class ListView(ApiView):
 class OperationList(ListView):
     """What is being done, and was."""
 
+    tenant_lookup = "tenant_id"
+    noun = "operation"
     queryset = operations_with_names()
     serializer_class = OperationSummarySerializer
     filterset_class = OperationFilter
@@ -76,6 +78,8 @@ class OperationList(ListView):
 class OperationDetail(ApiView):
     """One operation."""
 
+    tenant_lookup = "tenant_id"
+    noun = "operation"
     queryset = Operation.objects.all()
     serializer_class = OperationSerializer
     required_scopes = {"GET": ("operations:read", "tenants:write")}
@@ -92,6 +96,8 @@ class OperationDetail(ApiView):
 class OperationAct(ApiView):
     """Something done to an operation."""
 
+    tenant_lookup = "tenant_id"
+    noun = "operation"
     queryset = Operation.objects.all()
     serializer_class = OperationSerializer
     required_scopes = {"POST": "operations:write"}
@@ -128,6 +134,8 @@ class OperationRetry(OperationAct):
 class AuditEventList(ListView):
     """The audit log."""
 
+    tenant_lookup = "tenant_id"
+    noun = "audit event"
     queryset = AuditEvent.objects.all()
     serializer_class = AuditEventSerializer
     ordering = ("at", "id")
@@ -145,6 +153,7 @@ class AuditEventList(ListView):
 class AuditEventExport(ApiView):
     """The audit log, taken out."""
 
+    confirmed_methods = frozenset({"GET"})
     queryset = AuditEvent.objects.all()
     filterset_class = AuditEventFilter
     filter_backends = [StrictFilterBackend]
@@ -191,6 +200,8 @@ class AuditLog(ApiView):
 class AuditEventDetail(ApiView):
     """One line of the audit log."""
 
+    tenant_lookup = "tenant_id"
+    noun = "audit event"
     queryset = AuditEvent.objects.all()
     serializer_class = AuditEventSerializer
     required_scopes = {"GET": "audit:read"}

@@ -37,6 +37,8 @@ class Act:
     explain: Callable[[Tenant, Live | None], Lines]
     done: str
     variant: str = "default"
+    # Whether the person must have shown their password within the last five minutes.
+    confirm: bool = False
 
     @property
     def danger(self) -> bool:
@@ -131,7 +133,7 @@ ACTS: tuple[Act, ...] = (
     ),
     Act(
         "rotate", "Rotate credentials", "key", "tenants.rotate_tenant", (State.ACTIVE,), RotateForm,
-        services.rotate_credentials, _explain_rotate, "has new credentials.",
+        services.rotate_credentials, _explain_rotate, "has new credentials.", confirm=True,
     ),
     Act(
         "undelete", "Undelete", "restore_from_trash", "tenants.undelete_tenant", (State.DELETED,), ReasonForm,
@@ -139,11 +141,11 @@ ACTS: tuple[Act, ...] = (
     ),
     Act(
         "remove", "Delete", "delete", "tenants.delete_tenant", (State.ACTIVE, State.SUSPENDED, State.FAILED),
-        DeleteForm, _delete, _explain_delete, "is deleted.", "danger",
+        DeleteForm, _delete, _explain_delete, "is deleted.", "danger", confirm=True,
     ),
     Act(
         "purge", "Purge", "delete_forever", "tenants.purge_tenant", (State.DELETED,), PurgeForm,
-        _purge, _explain_purge, "is being purged.", "danger",
+        _purge, _explain_purge, "is being purged.", "danger", confirm=True,
     ),
 )  # fmt: skip
 

@@ -26,6 +26,7 @@ from tenants.exceptions import ControlPlaneError
 from tenants.models import AuditEvent, Operation, Tenant
 from tenants.models.operations import OPEN_STATES
 from tenants.operations import retryable
+from tenants.recent import ask_first
 
 _SHOWN_OPERATIONS = _SHOWN_EVENTS = 10
 _ERROR_FIELDS = {
@@ -145,6 +146,8 @@ class TenantAdmin(ControlPlaneAdmin):
         page = HttpResponseRedirect(reverse("admin:tenants_operation_change", args=[operation_id]))
         if request.method != "POST" or not tenant.operations.filter(pk=operation_id).exists():
             return page
+        if asked := ask_first(request, back=page.url):
+            return asked
         try:
             connection = credentials.collect_credentials(
                 operation_id=operation_id, actor=actor_of(request), source=source_of(request)
@@ -210,6 +213,7 @@ class TenantAdmin(ControlPlaneAdmin):
             shown = [("Tenant", f"{tenant.name} ({tenant.slug})"), ("State", tenant.state), *on_cluster]
             return form_page(
                 self, request, act.form, perform, title=act.label, submit=act.label, obj=tenant, danger=act.danger,
+                confirm=act.confirm,
                 intro=f"{act.label}: what will happen", lines=act.explain(tenant, found), facts=shown,
             )  # fmt: skip
 

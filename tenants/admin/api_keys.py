@@ -16,7 +16,7 @@ from tenants.admin.base import ControlPlaneAdmin, View, require
 from tenants.admin.display import moment
 from tenants.admin.forms import PageForm, ReasonForm, form_page
 from tenants.callers import actor_of, source_of
-from tenants.models import ApiKey
+from tenants.models import ApiKey, Tenant
 from tenants.models.access import Scope
 
 
@@ -25,6 +25,9 @@ class ApiKeyForm(PageForm):
 
     name = forms.CharField(max_length=80, help_text="Who uses it, so that others know whom to ask.")
     scopes = forms.MultipleChoiceField(choices=Scope.choices, widget=forms.CheckboxSelectMultiple)
+    tenant = forms.CharField(
+        required=False, max_length=40, label="Tenant", help_text="Its slug: the key sees it and no other. Empty: all."
+    )
     expires_at = forms.DateTimeField(
         required=False,
         label="Expires",
@@ -36,6 +39,16 @@ class ApiKeyForm(PageForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["scopes"].choices = [(value, value) for value in Scope.values]  # type: ignore[attr-defined]
+
+    def clean_tenant(self) -> Tenant | None:
+        """The tenant of this slug that lives. Raises ValidationError when there is none."""
+        slug = self.cleaned_data["tenant"]
+        if not slug:
+            return None
+        found = Tenant.objects.filter(slug=slug).exclude(state=Tenant.State.PURGED).first()
+        if found is None:
+            raise forms.ValidationError("There is no such tenant.")
+        return found
 
 
 class UsableFilter(admin.SimpleListFilter):
@@ -65,9 +78,10 @@ class ApiKeyAdmin(ControlPlaneAdmin):
     """Machine callers' keys. The key itself is shown once, when it is made."""
 
     empty_hint = "Add a key for each service that calls the REST interface."
-    list_display = ("name", "prefix", "state", "scope_list", "created_by", "used", "expires")
+    list_display = ("name", "prefix", "state", "scope_list", "tenant", "created_by", "used", "expires")
     list_filter = (UsableFilter,)
     search_fields = ("name", "prefix", "created_by")
+    list_select_related = ("tenant",)
     actions = None
 
     def pages(self) -> list[tuple[str, View, str]]:
@@ -109,7 +123,7 @@ class ApiKeyAdmin(ControlPlaneAdmin):
             title = f"API key {row.name}"
             return self.page(request, "tenants/admin/api_key_created.html", title=title, obj=row, key=key)
 
-        return form_page(self, request, ApiKeyForm, perform, title="Add API key", submit="Make the key")
+        return form_page(self, request, ApiKeyForm, perform, title="Add API key", submit="Make the key", confirm=True)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

@@ -17,6 +17,7 @@ from tenants.callers import actor_of, source_of
 from tenants.exceptions import ControlPlaneError
 from tenants.ledger import export, review
 from tenants.models import AuditCheckpoint, AuditEvent, AuditFilter, AuditReview, AuditVerification, Operation, Tenant
+from tenants.recent import ask_first
 
 LIST = "admin:tenants_auditevent_changelist"
 
@@ -120,6 +121,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def export_view(self, request: HttpRequest) -> HttpResponse:
         """What the filter shows, as a file."""
         self._require(request)
+        if asked := ask_first(request):
+            return asked
         form = AuditFilterForm(given(request.GET))
         if not form.is_valid():
             return HttpResponseRedirect(f"{reverse(LIST)}?{request.GET.urlencode()}")

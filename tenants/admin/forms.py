@@ -11,6 +11,7 @@ from unfold import widgets
 
 from tenants.admin.base import ControlPlaneAdmin
 from tenants.exceptions import ControlPlaneError
+from tenants.recent import ask_first
 
 _CLASSES: list[tuple[type[forms.Widget], list[str]]] = [
     (forms.CheckboxSelectMultiple, widgets.CHECKBOX_CLASSES),
@@ -99,10 +100,16 @@ def form_page(
     initial: dict[str, Any] | None = None,
     error_fields: dict[str, str] | None = None,
     danger: bool = False,
+    confirm: bool = False,
     template: str = "tenants/admin/form.html",
     **context: Any,
 ) -> HttpResponse:
-    """A page with one form: shown, validated, and handed to `perform`, whose refusal comes back as form errors."""
+    """A page with one form: shown, validated, and handed to `perform`, whose refusal comes back as form errors.
+
+    With `confirm` the person's password (and code) must have been given within the last five minutes.
+    """
+    if confirm and (asked := ask_first(request)):
+        return asked
     form = form_class(request.POST if request.method == "POST" else None, initial=initial or {})
     if request.method == "POST" and form.is_valid():
         try:

@@ -127,6 +127,7 @@ def api_key(row: ApiKey) -> dict[str, Any]:
         "name": row.name,
         "prefix": row.prefix,
         "scopes": row.scopes,
+        "tenant": row.tenant.slug if row.tenant else None,
         "created_by": row.created_by,
         "created_at": row.created_at,
         "expires_at": row.expires_at,

@@ -22,6 +22,15 @@ class Scope(models.TextChoices):
     AUDIT_READ = "audit:read"
 
 
+# What a key that is bound to one tenant may be allowed to do: what concerns that tenant alone.
+TENANT_SCOPES = frozenset(
+    {
+        Scope.TENANTS_READ, Scope.TENANTS_WRITE, Scope.CREDENTIALS_ROTATE, Scope.OPERATIONS_READ,
+        Scope.OPERATIONS_WRITE, Scope.BACKUPS_READ, Scope.BACKUPS_WRITE, Scope.AUDIT_READ,
+    }
+)  # fmt: skip
+
+
 class ApiKey(models.Model):
     """A machine caller's key. Only its SHA-256 is stored: the key has 256 random bits, so nothing can be guessed."""
 
@@ -29,6 +38,10 @@ class ApiKey(models.Model):
     prefix = models.CharField(max_length=12, unique=True, help_text="The key's first part, by which it is found.")
     digest = models.CharField(max_length=64, editable=False)
     scopes = models.JSONField(default=list)
+    tenant = models.ForeignKey(
+        "tenants.Tenant", null=True, blank=True, on_delete=models.PROTECT, related_name="api_keys",
+        help_text="The only tenant that this key sees; empty: the whole fleet.",
+    )  # fmt: skip
     created_by = models.CharField(max_length=150, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)

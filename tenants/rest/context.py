@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 
@@ -33,6 +34,12 @@ def request_id(request: Any) -> str:
 def source_of(request: Any, *, channel: str = "rest") -> Source:
     """Where the request came in."""
     return Source(channel=channel, ip=client_ip(request), request_id=request_id(request))
+
+
+def bound_tenant(request: Any) -> UUID | None:
+    """The only tenant that the caller's API key sees; None for keys of the fleet and for people."""
+    key = getattr(request, "auth", None)
+    return key.tenant_id if isinstance(key, ApiKey) else None
 
 
 def actor_of(request: Any) -> Actor:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.db.models import QuerySet
 from rest_framework import exceptions
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from tenants.exceptions import ControlPlaneError
+from tenants.exceptions import ControlPlaneError, NotFound
+from tenants.models import ApiKey
+from tenants.recent import is_recent
 from tenants.rest import denials, idempotency
+from tenants.rest.context import bound_tenant
 from tenants.rest.fields import represent, validate
 from tenants.rest.filters import known_parameters, refuse_unknown
 from tenants.rest.throttling import anonymous_wait
@@ -26,6 +30,12 @@ class ApiView(GenericAPIView[Any]):
     required_scopes: Needed = {}
     required_permissions: Needed = {}
     query_parameters: frozenset[str] = frozenset()
+    # Methods for which a person (not a key) must have shown their password within the last five minutes.
+    confirmed_methods: frozenset[str] = frozenset()
+    # The lookup from this view's rows to their tenant; None closes the view to keys that are bound to one.
+    tenant_lookup: str | None = None
+    # How the caller is told that a row does not exist.
+    noun = "object"
     paginated = False
     ordering: tuple[str, ...] = ("id",)
 
@@ -70,10 +80,37 @@ class ApiView(GenericAPIView[Any]):
         self.perform_authentication(request)
         self.check_throttles(request)
         self.check_permissions(request)
+        self._check_confirmed(request)
+        self._check_binding(request)
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
             raise ControlPlaneError("Send the body with a Content-Length.", code="length_required", status=411)
         if hasattr(self, str(request.method).lower()):  # for other methods there is the 405
             refuse_unknown(request.query_params, self._known_parameters(request))
+
+    def _check_confirmed(self, request: Request) -> None:
+        by_person = request.user is not None and not isinstance(request.auth, ApiKey)
+        if by_person and request.method in self.confirmed_methods and not is_recent(request):
+            self.permission_denied(
+                request, "Confirm in the admin that it is you; this holds for five minutes.", "confirmation_required"
+            )
+
+    def _check_binding(self, request: Request) -> None:
+        """A key that is bound to a tenant sees what is missing and what is another's in the same way: not at all."""
+        if bound_tenant(request) is None or str(request.method).lower() not in self.http_method_names:
+            return
+        if self.tenant_lookup is None or (request.method == "POST" and "pk" not in self.kwargs):
+            self.permission_denied(request, "This API key is bound to one tenant.", "tenant_bound_key")
+        pk = self.kwargs.get("pk")
+        if pk is not None and not self.get_queryset().filter(pk=pk).exists():
+            raise NotFound(f"There is no {self.noun} {pk}.")
+
+    def get_queryset(self) -> QuerySet[Any]:
+        """The view's rows; for a key that is bound to a tenant those of that tenant."""
+        rows = super().get_queryset()
+        bound = bound_tenant(self.request)
+        if bound is None:
+            return rows
+        return rows.filter(**{self.tenant_lookup: bound}) if self.tenant_lookup else rows.none()
 
     def _known_parameters(self, request: Request) -> set[str]:
         return known_parameters(self) if request.method in ("GET", "HEAD") else set(self.query_parameters)
