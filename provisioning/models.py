@@ -8,6 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from tenants.models import Cluster, Tenant
+from tenants.models.fields import EncryptedField
 
 
 class Template(models.Model):
@@ -98,7 +99,7 @@ class SchemaSlot(models.Model):
     ready_at = models.DateTimeField(null=True, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True)
     build_seconds = models.FloatField(null=True, blank=True)
-    secret = models.TextField(blank=True, editable=False)
+    secret = EncryptedField(blank=True, editable=False)
     limits = models.JSONField(default=dict, editable=False)
 
     class Meta:

@@ -7,12 +7,14 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.utils import timezone
 
+from tenants.models.fields import EncryptedField
+
 
 class SecondFactor(models.Model):
     """Somebody's authenticator app, proven once by a code. Its secret is encrypted; a code works once."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="second_factor")
-    secret = models.TextField(editable=False)
+    secret = EncryptedField(editable=False)
     last_counter = models.BigIntegerField(default=0, help_text="Of the last code that was used: it works once.")
     created_at = models.DateTimeField(default=timezone.now)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
+from tenants.models.fields import EncryptedField
+
 
 class Scope(models.TextChoices):
     """What an API key may be allowed to do."""
@@ -69,7 +71,7 @@ class IdempotencyRecord(models.Model):
     key = models.CharField(max_length=128)
     request_digest = models.CharField(max_length=64)
     status = models.PositiveSmallIntegerField(null=True, blank=True)
-    response = models.TextField(blank=True)
+    response = EncryptedField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

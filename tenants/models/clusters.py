@@ -9,6 +9,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import connection, models
 
 from tenants import patches, secrets
+from tenants.models.fields import EncryptedField
 from tenants.postgres import Dsn
 
 
@@ -31,7 +32,7 @@ class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMi
     port = models.PositiveIntegerField(default=5432, validators=[MinValueValidator(1), MaxValueValidator(65535)])
     dbname = models.CharField("database", max_length=63, blank=True)
     username = models.CharField(max_length=63, blank=True)
-    secret = models.TextField(blank=True, editable=False, help_text="The login's password, encrypted.")
+    secret = EncryptedField(blank=True, editable=False, help_text="The login's password, encrypted.")
     sslmode = models.CharField(max_length=12, default="prefer")
     public_host = models.CharField(
         max_length=255, blank=True, help_text="What tenants connect to, when it is not the same (a pooler, a proxy)."
@@ -132,7 +133,7 @@ class ClusterLogin(models.Model):
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="logins")
     purpose = models.CharField(max_length=12, choices=Purpose.choices)
     username = models.CharField(max_length=63)
-    secret = models.TextField(editable=False)
+    secret = EncryptedField(editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

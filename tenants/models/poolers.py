@@ -7,6 +7,7 @@ from django.db import models
 
 from tenants import secrets
 from tenants.models.clusters import Cluster
+from tenants.models.fields import EncryptedField
 from tenants.postgres import Dsn
 
 _PORT = [MinValueValidator(1), MaxValueValidator(65_535)]
@@ -41,7 +42,7 @@ class Pooler(models.Model):
     host = models.CharField(max_length=255, help_text="What tenants, and the control plane, connect to.")
     port = models.PositiveIntegerField(default=6432, validators=_PORT)
     username = models.CharField(max_length=63, default="cp_pooler")
-    secret = models.TextField(editable=False, help_text="The pooler's own password, encrypted.")
+    secret = EncryptedField(editable=False, help_text="The pooler's own password, encrypted.")
     server_host = models.CharField(
         max_length=255,
         blank=True,

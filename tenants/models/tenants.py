@@ -10,6 +10,7 @@ from django_tenants.models import DomainMixin, TenantMixin
 
 from tenants import secrets
 from tenants.models.clusters import Cluster
+from tenants.models.fields import EncryptedField
 from tenants.models.plans import Plan
 
 
@@ -114,7 +115,7 @@ class TenantRole(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="roles")
     name = models.CharField(max_length=63)
     state = models.CharField(max_length=12, choices=State.choices, default=State.OFF)
-    secret = models.TextField(blank=True, editable=False)
+    secret = EncryptedField(blank=True, editable=False)
     issued_at = models.DateTimeField(null=True, blank=True)
     retire_at = models.DateTimeField(null=True, blank=True)
 
