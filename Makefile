@@ -18,7 +18,7 @@ EMBEDDED := setpriv --pdeathsig TERM $(BIN)/python -m controlplane.embedded
 JOBS ?= 2
 ARGS ?=
 
-.PHONY: help run test attack lint fmt bench clean clean-data
+.PHONY: help run test attack lint fmt bench bench-audit clean clean-data
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -45,6 +45,9 @@ fmt: $(DEV_STAMP) ## format the code and repair what can be repaired
 
 bench: $(NEEDED_STAMP) ## measure provisioning on durable servers (ARGS=--json)
 	@exec $(EMBEDDED) exec --durable -- $(BIN)/python manage.py bench_provisioning $(ARGS)
+
+bench-audit: $(NEEDED_STAMP) ## measure the audit log on durable servers (ARGS="--events 10000000")
+	@exec $(EMBEDDED) exec --durable -- $(BIN)/python manage.py bench_audit $(ARGS)
 
 clean: ## remove the virtual environment and caches (data stays)
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles

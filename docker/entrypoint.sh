@@ -1,6 +1,6 @@
 #!/bin/sh
 # One image, all programs of the control plane. Settings come from the environment only: docs/configuration.md.
-#   entrypoint.sh web | worker | beat | reaper run until SIGTERM
+#   entrypoint.sh web | worker | beat | reaper | sealer run until SIGTERM
 #   entrypoint.sh migrate [bootstrap]          do it and end; several may follow each other
 #   entrypoint.sh manage COMMAND …             any other command of manage.py
 set -eu
@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 export DJANGO_SETTINGS_MODULE=controlplane.settings
 
 usage() {
-    echo "usage: entrypoint.sh web | worker | beat | reaper | migrate | bootstrap | manage COMMAND …" >&2
+    echo "usage: entrypoint.sh web | worker | beat | reaper | sealer | migrate | bootstrap | manage COMMAND …" >&2
     exit 64
 }
 
@@ -44,6 +44,10 @@ beat() {
     exec python -m celery -A controlplane.celery beat --loglevel INFO --pidfile ""
 }
 
+sealer() {
+    exec python manage.py seal_audit_log --follow
+}
+
 reaper() {
     exec python manage.py run_reaper
 }
@@ -59,7 +63,7 @@ bootstrap() {
 [ $# -gt 0 ] || usage
 prepare_metrics "$1"
 case "$1" in
-web | worker | beat | reaper)
+web | worker | beat | reaper | sealer)
     [ $# -eq 1 ] || usage
     check_settings
     "$1"

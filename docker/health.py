@@ -1,4 +1,4 @@
-"""`health.py web|worker|beat|reaper`: exit code 0 when the program of this container does its work, else 1 and why."""
+"""`health.py PROGRAM`: exit code 0 when the program of this container does its work, else 1 and why."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import urllib.request
 from pathlib import Path
 
 BEAT_SILENCE_SECONDS = 120  # it sends something every five seconds, and notes every tenth in the registry
+
+SEALER_SILENCE_SECONDS = 60  # it looks each second
 
 
 def web() -> str:
@@ -59,11 +61,27 @@ def reaper() -> str:
     return f"{left} has not been looked at for {SILENT_AFTER.total_seconds():.0f} s" if left else ""
 
 
+def sealer() -> str:
+    """The audit log has been looked at of late."""
+    import django
+
+    django.setup()
+    from django.utils import timezone
+
+    from tenants.models import AuditSealer
+
+    ran = AuditSealer.objects.values_list("ran_at", flat=True).get()
+    if ran is None:
+        return "nothing has been sealed yet"
+    age = (timezone.now() - ran).total_seconds()
+    return "" if age < SEALER_SILENCE_SECONDS else f"the audit log was sealed {age:.0f} s ago"
+
+
 def main(arguments: list[str]) -> int:
     """Check the program named in `arguments`."""
-    checks = {"web": web, "worker": worker, "beat": beat, "reaper": reaper}
+    checks = {"web": web, "worker": worker, "beat": beat, "reaper": reaper, "sealer": sealer}
     if len(arguments) != 1 or arguments[0] not in checks:
-        print("usage: health.py web|worker|beat|reaper", file=sys.stderr)
+        print("usage: health.py web|worker|beat|reaper|sealer", file=sys.stderr)
         return 2
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # a check is no process to be counted

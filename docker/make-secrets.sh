@@ -34,6 +34,8 @@ keep redis_password "$(password)"
 keep secret_key "$(random 48)"
 # 32 bytes in base64: a Fernet key. To rotate put a new one in front, separated by a comma.
 keep field_encryption_keys "$(random 32)"
+# Any 32 bytes in base64 are an Ed25519 key.
+keep audit_signing_key "$(random 32)"
 # The same passwords in the form each program reads.
 keep database_url "postgres://controlplane:$(cat controlplane_password)@postgres:5432/controlplane"
 keep redis_url "redis://:$(cat redis_password)@redis:6379/0"
@@ -52,6 +54,7 @@ pgbouncer_password      of the pooler's login; pgbouncer_userlist and pooler_url
 redis_password          redis_url and redis_auth contain it
 secret_key              Django's SECRET_KEY
 field_encryption_keys   Fernet keys, the newest first, separated by commas
+audit_signing_key       signs the audit log's checkpoints (docs/audit.md)
 TEXT
     chmod 0444 README
 fi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,10 +10,13 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.safestring import SafeString
 
 from tenants.admin.audit_forms import AuditFilterForm, given
 from tenants.admin.base import ReadOnlyAdmin, View, require
+from tenants.admin.display import badge
 from tenants.callers import actor_of, source_of
 from tenants.exceptions import ControlPlaneError
 from tenants.ledger import export, review
@@ -20,6 +24,13 @@ from tenants.models import AuditCheckpoint, AuditEvent, AuditFilter, AuditReview
 from tenants.recent import ask_first
 
 LIST = "admin:tenants_auditevent_changelist"
+# Written by one call each: a template's tags took ten times as long for fifty of them.
+_ROW = (
+    '<tr><td><a class="cp-link" href="{}{}/change/">{}</a></td><td>{}</td><td>{}</td>'
+    '<td>{} <span class="cp-quiet">{}</span></td><td>{} <span class="cp-quiet">{}</span></td>'
+    "<td>{}</td><td>{}</td><td>{}</td></tr>"
+)
+_LINK = '<a class="cp-link" href="{}?{}">{}</a>'
 
 
 @admin.register(AuditEvent)
@@ -53,6 +64,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
             title="Audit events",
             form=form,
             found=page,
+            rows=_rows(page.events) if page else "",
             problem=problem,
             query=query,
             chosen=chosen,
@@ -163,3 +175,31 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     def _require(self, request: HttpRequest) -> None:
         require(request, "tenants.view_auditevent")
+
+
+def _rows(events: Sequence[AuditEvent]) -> SafeString:
+    """The rows of the list."""
+    own, trail = reverse(LIST), reverse("admin:tenants_auditevent_trail")
+    return format_html_join("\n", _ROW, (_cells(event, own, trail) for event in events))
+
+
+def _cells(event: AuditEvent, own: str, trail: str) -> tuple[Any, ...]:
+    tenant, request, target = "–", "", ""
+    if event.tenant_id:
+        tenant = format_html(_LINK, trail, urlencode({"tenant": event.tenant_id}), event.tenant_slug)
+    if event.request_id:
+        request = format_html(_LINK, trail, urlencode({"request_id": event.request_id}), event.request_id[:12])
+    if event.target_type not in ("", "tenant"):
+        target = f"{event.target_type} {event.target_label[:40]}"
+    who = (event.actor_label, event.actor_kind, event.channel, event.ip or "")
+    return (
+        own,
+        event.pk,
+        f"{event.at:%Y-%m-%d %H:%M:%S}",
+        event.action,
+        badge(event.outcome),
+        *who,
+        tenant,
+        target,
+        request,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from datetime import datetime
 from typing import Any
@@ -38,8 +39,9 @@ STATE_LABELS = {
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
+@functools.lru_cache(maxsize=64)
 def badge(state: str) -> SafeString:
-    """A state in its colour."""
+    """A state in its colour. Remembered: there are few states, and lists show one in each row."""
     context = {"text": state, "type": STATE_LABELS.get(state, "")}
     return SafeString(render_to_string("unfold/helpers/label.html", context).strip())
 

@@ -82,7 +82,7 @@ class Stack:
 
     @contextmanager
     def program(self, name: str) -> Iterator[Running]:
-        """web, worker, beat or reaper, until the block ends."""
+        """web, worker, beat, reaper or sealer, until the block ends."""
         unset = dict.fromkeys(("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL"), "")
         with running([str(ENTRYPOINT), name], **{**unset, **self.environment}) as process:
             yield process
@@ -224,10 +224,11 @@ def stack(home: Path) -> Iterator[Stack]:
             "POOL_TARGET": "2",
             "PROMETHEUS_MULTIPROC_DIR": str(home / "metrics"),
             "STATIC_FROM_SOURCE": "true",
+            "AUDIT_CHECKPOINT_URLS": (home / "checkpoints.jsonl").as_uri(),
             "ALLOWED_HOSTS": "127.0.0.1",
             **{
                 f"{name.upper()}_FILE": str(made.secrets[name])
-                for name in ("database_url", "redis_url", "secret_key", "field_encryption_keys")
+                for name in ("database_url", "redis_url", "secret_key", "field_encryption_keys", "audit_signing_key")
             },
             **_pooler_settings(made),
         }

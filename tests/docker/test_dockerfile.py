@@ -41,7 +41,7 @@ def test_what_runs_is_no_root_and_stops_and_is_watched(stage: str) -> None:
 def test_users_are_those_of_compose() -> None:
     from tests.docker.files import services
 
-    for name in ("web", "worker", "beat", "reaper", "migrate"):
+    for name in ("web", "worker", "beat", "reaper", "sealer", "migrate"):
         assert services()[name]["user"] == dict(stages()["runtime"])["USER"]
     assert services()["pgbouncer"]["user"] == dict(stages()["pgbouncer"])["USER"]
 

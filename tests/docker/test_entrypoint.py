@@ -29,7 +29,7 @@ def test_scripts_parse_and_can_be_run(script: Path) -> None:
 
 
 def test_compose_uses_what_it_knows() -> None:
-    known = {"web", "worker", "beat", "reaper", "migrate", "bootstrap"}
+    known = {"web", "worker", "beat", "reaper", "sealer", "migrate", "bootstrap"}
     for service in services().values():
         if service.get("build", {}).get("target") == "runtime":
             assert set(service["command"]) <= known
@@ -41,7 +41,7 @@ def test_compose_uses_what_it_knows() -> None:
 def test_anything_else_is_refused(arguments: list[str]) -> None:
     result = subprocess.run([ENTRYPOINT, *arguments], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
     assert result.returncode == 64
-    assert result.stderr.startswith("usage: entrypoint.sh web | worker | beat | reaper | migrate | bootstrap")
+    assert result.stderr.startswith("usage: entrypoint.sh web | worker | beat | reaper | sealer | migrate | bootstrap")
 
 
 def test_its_commands_of_manage_exist_with_their_options() -> None:

@@ -130,18 +130,19 @@ def test_from_empty_servers_to_a_tenant_behind_the_pooler(stack: Stack) -> None:
     assert again.returncode == 0, again.stderr[-2000:]
     assert "warm pool" in again.stdout
     assert not re.search(r"^\s+(password|api_key) ", again.stdout, re.MULTILINE)
-    for name in ("web", "worker", "beat", "reaper"):
+    for name in ("web", "worker", "beat", "reaper", "sealer"):
         check = stack.health(name)
         assert check.returncode == 1
         assert len(check.stderr.strip().splitlines()) == 1
     with ExitStack() as exits:
-        programs = {name: exits.enter_context(stack.program(name)) for name in ("worker", "beat", "reaper", "web")}
+        names = ("worker", "beat", "reaper", "sealer", "web")
+        programs = {name: exits.enter_context(stack.program(name)) for name in names}
         all_become_healthy(stack, programs)
         tenant = new_tenant(stack, credentials["api_key"])
         only_tenants_can_be_looked_up(stack, tenant)
         if PGBOUNCER:
             only_tenants_pass_the_pooler(stack, tenant)
-        for name in ("beat", "worker", "reaper", "web"):
+        for name in ("beat", "worker", "reaper", "sealer", "web"):
             programs[name].process.terminate()
             assert programs[name].process.wait(20) == 0, programs[name].log[-2000:]
 

@@ -1,0 +1,1 @@
+"""Measuring the audit log: what writing, sealing, verifying and reading it cost."""

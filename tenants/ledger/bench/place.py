@@ -1,0 +1,67 @@
+"""A registry for the length of a benchmark: a database beside the control plane's own, of which nothing stays."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import quote
+
+from django.conf import settings
+from django.db import connection
+from psycopg import sql
+
+from tenants.exceptions import ControlPlaneError
+from tenants.postgres import Dsn, connect
+
+PREFIX = "cpbench_audit_"
+
+
+def own_dsn() -> Dsn:
+    """The control plane's own database."""
+    own = connection.settings_dict
+    return Dsn(own["HOST"] or "localhost", int(own["PORT"] or 5432), own["NAME"], own["USER"], own["PASSWORD"] or "")
+
+
+@contextmanager
+def registry() -> Iterator[dict[str, str]]:
+    """Django's connections of this process are on an empty, migrated database; yields the environment that names it."""
+    dsn, name = own_dsn(), PREFIX + secrets.token_hex(6)
+    with connect(dsn, autocommit=True, statement_timeout_ms=600_000) as held:
+        held.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            url = f"postgres://{quote(dsn.user, safe='')}:{quote(dsn.password, safe='')}@{dsn.host}:{dsn.port}/{name}"
+            environment = {**os.environ, "DATABASE_URL": url, "AUDIT_CHECKPOINT_URLS": ""}
+            environment.pop("DATABASE_URL_FILE", None)
+            if manage("migrate_schemas", "--shared", "--verbosity", "0", environment=environment).wait():
+                raise ControlPlaneError("The benchmark's database could not be migrated.", code="bench_failed")
+            with _moved(name):
+                yield environment
+        finally:
+            held.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def _moved(name: str) -> Iterator[None]:
+    before = connection.settings_dict["NAME"]
+    connection.close()
+    connection.settings_dict["NAME"] = name  # the same mapping for the connections of all threads
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["NAME"] = before
+
+
+def manage(*arguments: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """A command of ours in a process of its own, in that environment."""
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "manage.py", *arguments],
+        cwd=settings.BASE_DIR,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=sys.__stderr__,
+    )
