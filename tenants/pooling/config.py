@@ -13,6 +13,7 @@ from pathlib import Path
 from string import Template
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from tenants import audit
@@ -62,12 +63,15 @@ def included_text(pooler: Pooler) -> str:
 def _text(pooler: Pooler, defaults: dict[str, int], lines: list[str]) -> str:
     host, port = pooler.server_address()
     dbname = pooler.cluster.dsn().dbname
-    version = pooler.version_info
+    version, user = pooler.version_info, _value(pooler.username)
     text = ["; Written by the control plane, which overwrites it. It is included in the section [pgbouncer]; to begin"]
     text += ["; that section again would reset it.", f"default_pool_size = {defaults['pool_size']}"]
     if version >= CLIENTS_PER_USER:
         text += [f"max_user_client_connections = {defaults['client_limit']}"]
-    text += ["[databases]", f"{_quoted(dbname)} = host={_value(host)} port={port} dbname={_value(dbname)}"]
+    text += [
+        "[databases]",
+        f"{_quoted(dbname)} = host={_value(host)} port={port} dbname={_value(dbname)} auth_user={user}",
+    ]
     return "\n".join([*text, "[users]", *lines]) + "\n"
 
 
@@ -81,8 +85,10 @@ def _lines(pooler: Pooler, defaults: dict[str, int]) -> Iterator[str]:
     version = pooler.version_info
     if version < POOL_SIZE_PER_USER:
         return
+    own = Q(tenant__limits__has_any_keys=list(FALLBACK))
     roles = (
         TenantRole.objects.filter(tenant__cluster_id=pooler.cluster_id)
+        .filter(~Q(**{f"tenant__plan__{name}": value for name, value in defaults.items()}) | own)
         .exclude(tenant__state__in=[Tenant.State.PURGED, Tenant.State.FAILED])
         .select_related("tenant__plan")
         .order_by("name")

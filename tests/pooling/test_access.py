@@ -9,9 +9,16 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from provisioning import services
+from provisioning import services, slots
+from tenants import pooling
+from tenants.hardening.prepare import prepare_cluster
+from tenants.models import ClusterLogin
+from tenants.postgres import connect
+from tenants.reaping import reap_cluster
 from tests.pooling.support import WHO, Front, direct, needs_pgbouncer, through
+from tests.pooling.support import front as new_front
 from tests.provisioning.support import act
+from tests.support.fixtures import fresh_slug
 
 pytestmark = needs_pgbouncer
 OUT_SECONDS = 5.0
@@ -45,6 +52,20 @@ def test_a_tenant_is_told_the_poolers_address_and_gets_rows_there(front: Front) 
         assert session.info.server_version // 10000 == front.cluster.server_version_num // 10000
 
 
+def test_from_rest_to_rows(front: Front, api_client: Any) -> None:
+    """What a service does: ask for a tenant, connect with the answer, work."""
+    assert slots.build(slots.reserve(front.cluster, front.template))
+    body = {"name": "Acme", "slug": fresh_slug(), "cluster": front.cluster.name}
+    answer = api_client().post("tenants", body | {"template": front.template.template.name})
+    assert answer.status_code == 201, answer.content
+    told = answer.json()["connection"]
+    assert (told["host"], told["port"]) == ("127.0.0.1", front.bouncer.port)
+    with psycopg.connect(told["dsn"], prepare_threshold=None) as session:
+        session.execute("INSERT INTO customers (name) VALUES ('by REST')")
+    with psycopg.connect(told["dsn"], prepare_threshold=None) as session:
+        assert session.execute("SELECT count(*) FROM customers WHERE name = 'by REST'").fetchone() == (1,)
+
+
 def test_only_tenants_pass(front: Front) -> None:
     connection = front.tenant().connection
     own = front.cluster.dsn()
@@ -53,12 +74,11 @@ def test_only_tenants_pass(front: Front) -> None:
         (own.user, own.password), (superuser["user"], superuser["password"]), (connection.user, "wrong"),
         ("cp_tenants", ""), (f"{connection.search_path.split(',')[0]}_owner", ""),
     ):  # fmt: skip
-        with pytest.raises(psycopg.OperationalError):
-            psycopg.connect(connection.dsn, user=user, password=password, connect_timeout=5).close()
-    with pytest.raises(psycopg.OperationalError):  # another database of the same server
-        psycopg.connect(connection.dsn, dbname="postgres", connect_timeout=5).close()
-    with pytest.raises(psycopg.OperationalError):  # the console
-        psycopg.connect(connection.dsn, dbname="pgbouncer", connect_timeout=5).close()
+        with pytest.raises(psycopg.OperationalError, match="FATAL"):
+            psycopg.connect(connection.dsn, user=user, password=password or "x", connect_timeout=5).close()
+    for dbname in ("postgres", "pgbouncer"):  # another database of the same server; the console
+        with pytest.raises(psycopg.OperationalError, match="FATAL"):
+            psycopg.connect(connection.dsn, dbname=dbname, connect_timeout=5).close()
 
 
 def test_a_verifier_is_looked_up_only_for_tenants_that_may_log_in(front: Front) -> None:
@@ -166,3 +186,32 @@ def test_a_deleted_tenant_is_out_and_an_undeleted_one_is_in(front: Front) -> Non
     assert not gets_in(made.connection)
     act(services.undelete_tenant, made.tenant)
     assert gets_in(made.connection)
+
+
+@pytest.mark.parametrize("major", ["18", "15"])
+@pytest.mark.parametrize("level", ["lockdown", "sealed"])
+def test_it_works_on_a_cluster_that_is_closed(template: Any, major: str, level: str) -> None:
+    """The pooler looks up, tenants come through, suspension and the reaper work, whatever else is shut."""
+    with new_front(major, template) as made:
+        superuser = psycopg.conninfo.make_conninfo(made.server.superuser_url, dbname=made.cluster.dbname)
+        done = prepare_cluster(cluster=made.cluster, level=level, superuser_url=superuser, **WHO)
+        names = list(ClusterLogin.objects.filter(cluster=made.cluster).values_list("username", flat=True))
+        try:
+            assert done.level == level
+            assert pooling.check_pooler(made.pooler).state == "up"
+            tenant = made.tenant()
+            assert gets_in(tenant.connection)
+            with through(tenant.connection) as session:
+                session.execute("INSERT INTO customers (name) VALUES ('x')")
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    session.execute("SELECT * FROM cp.pooler_lookup('x')")
+            with connect(made.cluster.dsn("reaper"), autocommit=True) as reaper:
+                assert reap_cluster(made.cluster, reaper).reaped == []
+            act(services.suspend_tenant, tenant.tenant)
+            assert not gets_in(tenant.connection)
+            act(services.resume_tenant, tenant.tenant)
+            assert gets_in(tenant.connection)
+        finally:
+            with made.superuser() as session:
+                for name in names:
+                    session.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name)))
