@@ -13,10 +13,10 @@ from django.utils import timezone
 
 from provisioning import services
 from provisioning.admin.facts import Live
-from provisioning.admin.tenant_forms import DeleteForm, PurgeForm, RotateForm
-from provisioning.services import Outcome
+from provisioning.admin.tenant_forms import DeleteForm, MigratorForm, PurgeForm, RotateForm
+from provisioning.services import Outcome, Provisioned
 from tenants.admin.forms import ReasonForm
-from tenants.exceptions import InvalidInput
+from tenants.exceptions import Conflict, InvalidInput
 from tenants.models import Tenant
 
 State = Tenant.State
@@ -112,6 +112,30 @@ def _explain_rotate(tenant: Tenant, _: Live | None) -> Lines:
     ]
 
 
+def _explain_migrator(tenant: Tenant, _: Live | None) -> Lines:
+    return [
+        "A login that acts as the owner of the schema is made; its password is shown once, on the next page.",
+        "The guard gives new tables row-level security and refuses what would open the schema to others.",
+        "It is taken away when its time is over, and with the tenant's suspension.",
+    ]
+
+
+def _explain_close_migrator(tenant: Tenant, _: Live | None) -> Lines:
+    return ["Its sessions are ended, the login is dropped, and the schema's protection is looked at again."]
+
+
+def _open_migrator(**options: Any) -> Outcome:
+    opened = services.open_migrator(**options)
+    return Provisioned(opened.window.tenant, None, opened.connection)
+
+
+def _close_migrator(*, tenant_id: Any, reason: str, **caller: Any) -> Outcome:
+    window = services.close_migrator(tenant_id=tenant_id, **caller)
+    if window is None:
+        raise Conflict("No migrator of this tenant is open.", code="no_migrator")
+    return Outcome(services.get_tenant(tenant_id), None)
+
+
 def _delete(*, tenant_id: Any, confirm_slug: str, **options: Any) -> Outcome:
     if confirm_slug != services.get_tenant(tenant_id).slug:
         raise InvalidInput("This is not the tenant's slug.", field="confirm_slug")
@@ -134,6 +158,14 @@ ACTS: tuple[Act, ...] = (
     Act(
         "rotate", "Rotate credentials", "key", "tenants.rotate_tenant", (State.ACTIVE,), RotateForm,
         services.rotate_credentials, _explain_rotate, "has new credentials.", confirm=True,
+    ),
+    Act(
+        "migrator", "Open migrator", "construction", "provisioning.open_migrator", (State.ACTIVE,), MigratorForm,
+        _open_migrator, _explain_migrator, "has a migrator.",
+    ),
+    Act(
+        "close-migrator", "Close migrator", "handyman", "provisioning.open_migrator", (State.ACTIVE,), ReasonForm,
+        _close_migrator, _explain_close_migrator, "has no migrator any more.",
     ),
     Act(
         "undelete", "Undelete", "restore_from_trash", "tenants.undelete_tenant", (State.DELETED,), ReasonForm,

@@ -89,6 +89,15 @@ class RotateForm(ReasonForm):
     field_order = ("overlap_minutes", "reason")
 
 
+class MigratorForm(PageForm):
+    """Letting a migrator in: for how long, and why."""
+
+    minutes = forms.IntegerField(min_value=1, max_value=1440, initial=30)
+    reason = forms.CharField(
+        max_length=500, help_text="Goes into the audit log.", widget=forms.Textarea(attrs={"rows": 2})
+    )
+
+
 class EditForm(PageForm):
     """Name, plan, labels, and where its limits differ from the plan's."""
 
