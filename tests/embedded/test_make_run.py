@@ -8,8 +8,9 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -91,6 +92,16 @@ def credentials_of(home: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
+def wait_until(true: Callable[[], Any], seconds: float) -> bool:
+    """Whether it becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if true():
+            return True
+        time.sleep(0.2)
+    return False
+
+
 def assert_nothing_left(home: Path, port: int) -> None:
     assert wait_until_none(home, 1) == []
     assert list(marked(home)) == []
@@ -123,6 +134,11 @@ def test_first_run_stop_and_second_run_with_all_data(stranger: dict[str, str], p
             created = client.post("/tenants", json={"name": "Kept", "slug": "kept-over-restart"})
             assert created.status_code in (201, 202), created.text
             assert_tenants_are_told_the_pooler(client, home)
+            # The audit log is chained, signed, and the signed is outside the database.
+            assert stat.S_IMODE((home / "audit" / "signing.key").stat().st_mode) == 0o600
+            assert wait_until(lambda: client.get("/audit-log").json()["checkpoint"], seconds=20)
+            log = client.get("/audit-log").json()
+            assert log["checkpoint"]["document"] in (home / "audit" / "checkpoints.jsonl").read_text().splitlines()
         command = ["make", "run", f"PORT={port}", f"ARGS=--home {home}"]
         second = subprocess.run(command, env=stranger, cwd=ROOT, capture_output=True, text=True)
         errors = [line for line in second.stderr.splitlines() if not line.startswith("make")]
