@@ -33,6 +33,7 @@ _NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
     (
         "Provisioning",
         (
+            ("Purge requests", "provisioning_purgerequest_changelist", "how_to_vote", "provisioning.view_purgerequest"),
             ("Clusters", "tenants_cluster_changelist", "dns", "tenants.view_cluster"),
             ("Plans", "tenants_plan_changelist", "sell", "tenants.view_plan"),
             ("Templates", "provisioning_template_changelist", "schema", "provisioning.view_template"),

@@ -31,6 +31,9 @@ ACTOR = Actor(kind="command", id="bootstrap", label="bootstrap")
 SOURCE = Source(channel="command")
 REFERENCE_TEMPLATE = Path(provisioning.__file__).parent / "reference" / "trading"
 
+# Approving what it asked for itself is nobody's business.
+BOOTSTRAP_SCOPES = [scope for scope in Scope.values if scope != Scope.PURGES_APPROVE]
+
 GIB = 1024**3
 PLANS: tuple[dict[str, Any], ...] = (
     {"slug": "starter", "name": "Starter", "connection_limit": 50, "storage_quota_bytes": 10 * GIB, "is_default": True},
@@ -114,5 +117,5 @@ def _ensure_operator(report: Report) -> None:
             audit.record("user.create", actor=ACTOR, source=SOURCE, target=user)
         report.credentials |= {"url": f"{settings.PUBLIC_URL}/admin/", "username": "operator", "password": password}
     if not ApiKey.objects.exists():
-        _, key = api_keys.create_api_key(name="bootstrap", scopes=Scope.values, actor=ACTOR, source=SOURCE)
+        _, key = api_keys.create_api_key(name="bootstrap", scopes=BOOTSTRAP_SCOPES, actor=ACTOR, source=SOURCE)
         report.credentials["api_key"] = key

@@ -48,18 +48,20 @@ def close_migrators() -> int:
 
 def purge_due() -> int:
     """Start the purge of every tenant whose grace period has ended. Returns how many."""
+    services.expire_requests()
     due = Tenant.objects.filter(state=Tenant.State.DELETED, purge_after__lte=timezone.now())
+    due = due.exclude(purge_requests__state="waiting")
     count = 0
     for tenant in due.exclude(operations__state__in=["pending", "running", "cancelling"])[:100]:
         try:
-            services.purge_tenant(
+            begun = services.purge_tenant(
                 tenant_id=tenant.pk,
                 confirm_slug=tenant.slug,
                 reason="The grace period has ended.",
                 actor=SYSTEM,
                 source=BEAT,
             )
-            count += 1
+            count += begun.operation is not None
         except ControlPlaneError as error:
             log.warning("tenant.purge_failed", extra={"tenant": str(tenant.pk), "error": error.code})
     return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.db import models
@@ -151,3 +152,41 @@ class MigratorWindow(models.Model):
 
     def __str__(self) -> str:
         return self.login
+
+
+class PurgeRequest(models.Model):
+    """A purge that waits for a second person.
+
+    ``waiting ──► approved | rejected | expired``; one waiting request a tenant.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        APPROVED = "approved"
+        REJECTED = "rejected"
+        EXPIRED = "expired"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="purge_requests")
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+    force = models.BooleanField(default=False)
+    reason = models.CharField(max_length=500)
+    requested_by = models.CharField(max_length=150)
+    # The people and keys behind the request: none of them may approve it.
+    principals = models.JSONField(default=list)
+    requested_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    decided_by = models.CharField(max_length=150, blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decision_reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ["-requested_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant"], condition=models.Q(state="waiting"), name="one_waiting_purge_request"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"purge of {self.tenant}"

@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from provisioning.models import Template
+from provisioning.models import PurgeRequest, Template
 from tenants.rest.fields import StrictBooleanField, StrictSerializer, TextField, WholeNumberField, represent
 from tenants.serializers import (
     ANYTHING,
@@ -19,6 +19,22 @@ from tenants.serializers import (
     SlugField,
     TenantSerializer,
 )
+
+
+class WaitingPurgeSerializer(serializers.Serializer[Any]):
+    """A purge that waits for a second person, or waited."""
+
+    id = serializers.UUIDField()
+    tenant = serializers.UUIDField(source="tenant_id")
+    state = serializers.ChoiceField(choices=PurgeRequest.State.choices)
+    force = serializers.BooleanField()
+    reason = serializers.CharField()
+    requested_by = serializers.CharField()
+    requested_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+    decided_by = serializers.CharField()
+    decided_at = serializers.DateTimeField(allow_null=True)
+    decision_reason = serializers.CharField()
 
 
 class NewTenantSerializer(StrictSerializer):

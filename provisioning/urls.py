@@ -10,6 +10,10 @@ urlpatterns = [
     path("tenants/<uuid:pk>/undelete", views.TenantUndelete.as_view(), name="tenant-undelete"),
     path("tenants/<uuid:pk>/rotate-credentials", views.TenantRotate.as_view(), name="tenant-rotate"),
     path("tenants/<uuid:pk>/purge", views.TenantPurge.as_view(), name="tenant-purge"),
+    path("purge-requests", views.PurgeRequestList.as_view(), name="purge-request-list"),
+    path("purge-requests/<uuid:pk>", views.PurgeRequestDetail.as_view(), name="purge-request-detail"),
+    path("purge-requests/<uuid:pk>/approve", views.PurgeRequestApprove.as_view(), name="purge-request-approve"),
+    path("purge-requests/<uuid:pk>/reject", views.PurgeRequestReject.as_view(), name="purge-request-reject"),
     path("operations/<uuid:pk>/credentials", views.OperationCredentials.as_view(), name="operation-credentials"),
     path("templates", views.TemplateList.as_view(), name="template-list"),
 ]

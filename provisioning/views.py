@@ -6,13 +6,19 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Prefetch
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiResponse,
+    PolymorphicProxySerializer,
+    extend_schema,
+)
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from provisioning import services
 from provisioning.credentials import collect_credentials
-from provisioning.models import Template, TemplateVersion
+from provisioning.models import PurgeRequest, Template, TemplateVersion
 from provisioning.serializers import (
     ChangeTenantSerializer,
     ConnectionSerializer,
@@ -23,6 +29,7 @@ from provisioning.serializers import (
     TemplateSerializer,
     TenantWithConnectionSerializer,
     TenantWithOperationSerializer,
+    WaitingPurgeSerializer,
 )
 from tenants.filters import TenantFilter
 from tenants.models import ApiKey, Operation, Tenant
@@ -321,18 +328,93 @@ class TenantPurge(ApiView):
         operation_id="purge_tenant",
         request=PurgeSerializer,
         parameters=[LOCATION],
-        responses={202: OperationSerializer},
+        responses={
+            202: OpenApiResponse(
+                PolymorphicProxySerializer("PurgeBegun", [OperationSerializer, WaitingPurgeSerializer], None),
+                description="A worker does it; or, where a second person has to approve, the request that waits.",
+            )
+        },
     )
     def post(self, request: Request, pk: UUID) -> Response:
         """Destroy its schema, roles and data for good; a worker does it."""
         body = self.valid_body(PurgeSerializer, request)
         outcome = services.purge_tenant(tenant_id=pk, **body, actor=actor_of(request), source=source_of(request))
+        if isinstance(outcome, services.AwaitingApproval):
+            location = f"{request.path.partition('/tenants/')[0]}/purge-requests/{outcome.request.pk}"
+            body = represent(WaitingPurgeSerializer, outcome.request)
+            return Response(body, status=202, headers={"Location": location})
         return accepted(outcome.operation)  # type: ignore[arg-type]
 
     def recover(self, request: Request, earlier: tuple[str, ...]) -> Response | None:
         """The purge that a request which died had begun."""
         begun = _begun_by(request, earlier, "tenant.purge", pk=self.kwargs["pk"])
         return accepted(begun) if begun else None
+
+
+class PurgeRequestList(ListView):
+    """Purges that wait for a second person."""
+
+    tenant_lookup = "tenant_id"
+    queryset = PurgeRequest.objects.all()
+    serializer_class = WaitingPurgeSerializer
+    ordering = ("requested_at", "id")
+    required_scopes = {"GET": "tenants:read"}
+    required_permissions = {"GET": "provisioning.view_purgerequest"}
+
+    @extend_schema(operation_id="list_purge_requests", responses=WaitingPurgeSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """A page of purge requests, newest first."""
+        return self.list_page(request)
+
+
+class PurgeRequestDetail(ApiView):
+    """One request."""
+
+    tenant_lookup = "tenant_id"
+    noun = "purge request"
+    queryset = PurgeRequest.objects.all()
+    serializer_class = WaitingPurgeSerializer
+    required_scopes = {"GET": "tenants:read"}
+    required_permissions = {"GET": "provisioning.view_purgerequest"}
+
+    @extend_schema(operation_id="get_purge_request")
+    def get(self, request: Request, pk: UUID) -> Response:
+        """One purge request."""
+        return Response(represent(WaitingPurgeSerializer, services.get_purge_request(pk)))
+
+
+class PurgeRequestApprove(ApiView):
+    """The second pair of eyes says yes."""
+
+    confirmed_methods = frozenset({"POST"})
+    queryset = PurgeRequest.objects.all()
+    serializer_class = OperationSerializer
+    required_scopes = {"POST": "purges:approve"}
+    required_permissions = {"POST": "tenants.purge_tenant"}
+
+    @extend_schema(operation_id="approve_purge", request=ReasonSerializer, responses={202: OperationSerializer})
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Start the purge; refused for whoever asked for it (`own_request`)."""
+        body = self.valid_body(ReasonSerializer, request)
+        outcome = services.approve_purge(request_id=pk, **body, actor=actor_of(request), source=source_of(request))
+        return accepted(outcome.operation)  # type: ignore[arg-type]
+
+
+class PurgeRequestReject(ApiView):
+    """The second pair of eyes says no."""
+
+    queryset = PurgeRequest.objects.all()
+    serializer_class = WaitingPurgeSerializer
+    required_scopes = {"POST": "purges:approve"}
+    required_permissions = {"POST": "tenants.purge_tenant"}
+
+    @extend_schema(operation_id="reject_purge", request=ReasonSerializer, responses=WaitingPurgeSerializer)
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Turn the request down; the tenant stays as it is."""
+        reason = self.valid_body(ReasonSerializer, request).get("reason", "")
+        actor, source = actor_of(request), source_of(request)
+        done = services.reject_purge(request_id=pk, reason=reason, actor=actor, source=source)
+        return Response(represent(WaitingPurgeSerializer, done))
 
 
 class OperationCredentials(ApiView):

@@ -10,6 +10,7 @@ VIEWER, OPERATOR, AUDITOR, ADMINISTRATOR = "viewer", "operator", "auditor", "adm
 
 _VIEWER = """
 tenants.view_tenant tenants.view_operation tenants.view_cluster tenants.view_plan
+provisioning.view_purgerequest
 provisioning.view_template provisioning.view_templateversion provisioning.view_schemaslot
 """.split()
 

@@ -124,6 +124,9 @@ class TenantAdmin(ControlPlaneAdmin):
             return HttpResponseRedirect(reverse("admin:tenants_operation_change", args=[operation]))
         if isinstance(outcome, Provisioned) and outcome.connection is not None:
             return self._show_credentials(request, outcome.tenant, outcome.connection)
+        if isinstance(outcome, services.AwaitingApproval):
+            messages.warning(request, "Nothing was done yet: the purge waits until somebody else approves it.")
+            return HttpResponseRedirect(reverse("admin:provisioning_purgerequest_change", args=[outcome.request.pk]))
         if outcome.operation is not None and outcome.operation.is_open:
             return HttpResponseRedirect(reverse("admin:tenants_operation_change", args=[outcome.operation.pk]))
         if done:

@@ -4,9 +4,16 @@ Each checks whether the act is allowed, writes down the operation and the audit 
 has the work done: here and now where it takes milliseconds, by a worker where it takes longer.
 """
 
+from provisioning.services.approvals import (
+    AwaitingApproval,
+    expire_requests,
+    get_purge_request,
+    reject_purge,
+)
 from provisioning.services.changes import apply_plan, update_tenant
 from provisioning.services.common import Connection, Outcome, Provisioned, connection_of, get_tenant
 from provisioning.services.lifecycle import (
+    approve_purge,
     delete_tenant,
     purge_tenant,
     resume_tenant,
@@ -18,17 +25,22 @@ from provisioning.services.provision import provision_tenant, retry_provision
 from provisioning.services.rotation import retire_logins, rotate_credentials
 
 __all__ = [
+    "AwaitingApproval",
     "Connection",
     "Outcome",
     "Provisioned",
     "apply_plan",
+    "approve_purge",
     "close_migrator",
     "connection_of",
     "delete_tenant",
+    "expire_requests",
+    "get_purge_request",
     "get_tenant",
     "open_migrator",
     "provision_tenant",
     "purge_tenant",
+    "reject_purge",
     "resume_tenant",
     "retire_logins",
     "retry_provision",

@@ -7,6 +7,8 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from provisioning.models import PurgeRequest
+from provisioning.services import approvals
 from provisioning.services.common import Outcome, State, act, check_reason, get_tenant, require
 from provisioning.services.migrator import close_migrator
 from tenants import audit, operations
@@ -79,7 +81,8 @@ def purge_tenant(
 ) -> Outcome:
     """Destroy a deleted tenant for good; a worker does it. `confirm_slug` must be its slug, typed again.
 
-    Before the grace period is over, and for tenants that are not deleted, only with `force`.
+    Before the grace period is over, and for tenants that are not deleted, only with `force`. Where a second person
+    has to approve (PURGE_NEEDS_APPROVAL) nothing is done yet, and the answer is an AwaitingApproval.
     """
     tenant = get_tenant(tenant_id)
     if confirm_slug != tenant.slug:
@@ -89,11 +92,47 @@ def purge_tenant(
     early = tenant.purge_after is not None and tenant.purge_after > timezone.now()
     if early and not force:
         raise Conflict("The grace period is not over.", code="grace_period", hint="Use force to purge it now.")
+    if not force:
+        require(tenant, "purged", State.DELETED)
+    if approvals.approval_needed():
+        require(tenant, "purged", State.ACTIVE, State.SUSPENDED, State.DELETED)
+        return approvals.request_purge(
+            tenant=tenant, force=force, reason=check_reason(reason), actor=actor, source=source
+        )
+    return _purge(tenant, force=force, reason=reason, actor=actor, source=source)
+
+
+def approve_purge(*, request_id: Any, reason: str = "", actor: Actor, source: Source) -> Outcome:
+    """Start a purge that somebody else has asked for. Raises NotFound, PermissionRefused `own_request`, and Conflict
+    when it waits no more or the tenant is not as it was."""
+    request = approvals.get_purge_request(request_id)
+    approvals.check_approver(request, actor=actor)
+    note = check_reason(reason)
+    tenant = get_tenant(request.tenant_id)
+    early = tenant.purge_after is not None and tenant.purge_after > timezone.now()
+    if early and not request.force:
+        raise Conflict("The grace period is not over.", code="grace_period")
+    return _purge(
+        tenant, force=request.force, reason=request.reason, approved=(request, note), actor=actor, source=source
+    )
+
+
+def _purge(
+    tenant: Tenant,
+    *,
+    force: bool,
+    reason: str,
+    approved: tuple[PurgeRequest, str] | None = None,
+    actor: Actor,
+    source: Source,
+) -> Outcome:
     if force and tenant.state in (State.ACTIVE, State.SUSPENDED):
         delete_tenant(tenant_id=tenant.pk, reason=reason, grace_days=0, actor=actor, source=source)
-        tenant = get_tenant(tenant_id)
+        tenant = get_tenant(tenant.pk)
     require(tenant, "purged", State.DELETED)
     with transaction.atomic():
+        if approved is not None:
+            approvals.approve(approved[0], reason=approved[1], actor=actor, source=source)
         operation = operations.create("tenant.purge", tenant=tenant, reason=reason, actor=actor, source=source)
         audit.record("tenant.purge_requested", actor=actor, source=source, tenant=tenant, reason=reason)
     return Outcome(tenant, operation)

@@ -22,6 +22,7 @@ class Scope(models.TextChoices):
     BACKUPS_READ = "backups:read"
     BACKUPS_WRITE = "backups:write"
     AUDIT_READ = "audit:read"
+    PURGES_APPROVE = "purges:approve"
 
 
 # What a key that is bound to one tenant may be allowed to do: what concerns that tenant alone.

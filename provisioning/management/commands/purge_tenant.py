@@ -40,12 +40,17 @@ class Command(DestructiveCommand, OperationCommand):
         begun = services.purge_tenant(
             tenant_id=tenant.pk, confirm_slug=tenant.slug, reason=reason, force=options["force"], **self.caller
         )
+        if isinstance(begun, services.AwaitingApproval):
+            return {**show.outcome(begun), "purge_request": str(begun.request.pk)}
         operation = begun.operation
         if operation is not None and self.waits(options):
             operation = self.finish(operation, here=options["here"], timeout=options["timeout"])
         return show.outcome(Outcome(services.get_tenant(tenant.pk), operation))
 
     def show(self, document: dict[str, Any], out: Output, **options: Any) -> None:
+        if request := document.get("purge_request"):
+            out.line(f"The purge waits for somebody else's approval: manage.py approve_purge {request}")
+            return
         operation = document["operation"] or {}
         going = operation.get("state") in (Operation.State.PENDING, Operation.State.RUNNING)
         remark = f"Its purge is {operation.get('state')}: manage.py show_operation {operation.get('id')}"
