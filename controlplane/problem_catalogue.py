@@ -39,6 +39,7 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     "pooler_down": (409, "The pooler does not work, and it would be the tenants' only door."),
     "guard_missing": (409, "The cluster has no guard that watches what a migrator does."),
     "migrator_open": (409, "A migrator of this tenant is open already."),
+    "no_migrator": (409, "No migrator of this tenant is open."),
     "not_enrolled": (409, "The account has no second factor."),
     "cluster_disabled": (409, "The cluster takes no new tenants."),
     "overlap_running": (409, "An earlier rotation's overlap is not over."),
