@@ -215,3 +215,17 @@ def test_it_works_on_a_cluster_that_is_closed(template: Any, major: str, level: 
             with made.superuser() as session:
                 for name in names:
                     session.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name)))
+
+
+def test_the_reaper_meets_offenders_behind_the_pooler_too(front: Front) -> None:
+    made = front.tenant(limits={"idle_in_transaction_timeout_ms": 300})
+    with through(made.connection) as offender, through(made.connection) as other:
+        offender.execute("SET idle_in_transaction_session_timeout = 0")
+        offender.execute("BEGIN")
+        offender.execute("SELECT 1")
+        time.sleep(1)
+        with connect(front.cluster.dsn("reaper"), autocommit=True) as reaper:
+            (ended,) = reap_cluster(front.cluster, reaper).reaped
+        assert (ended.candidate.rule, ended.candidate.login) == ("idle_in_transaction", made.connection.user)
+        assert gets_nothing(offender)
+        assert other.execute("SELECT 1").fetchone() == (1,)
