@@ -29,7 +29,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION cp.version() RETURNS int LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS 'SELECT 4';
+AS 'SELECT 5';
 
 -- Raises unless these are logins of a tenant's schema.
 CREATE OR REPLACE FUNCTION cp.require_tenant(schema_name text, logins text[] DEFAULT '{}') RETURNS void
@@ -265,11 +265,12 @@ CREATE OR REPLACE FUNCTION cp.reap_candidates(min_ms int) RETURNS TABLE (
     SELECT DISTINCT ON (s.pid) s.pid, coalesce(l.waitstart, s.query_start) AS since,
            coalesce(n.nspname, l.locktype) AS foreign_object
       FROM sessions AS s JOIN pg_locks AS l ON l.pid = s.pid AND NOT l.granted
-      LEFT JOIN pg_class AS c ON l.relation = c.oid
-      LEFT JOIN pg_proc AS p ON l.classid = 'pg_proc'::regclass AND l.objid = p.oid
-      LEFT JOIN pg_type AS t ON l.classid = 'pg_type'::regclass AND l.objid = t.oid
-      LEFT JOIN pg_namespace AS n ON n.oid = coalesce(
-        c.relnamespace, p.pronamespace, t.typnamespace, CASE WHEN l.classid = 'pg_namespace'::regclass THEN l.objid END)
+      -- Looked up one by one, by index: a join would read all of pg_class each second.
+      LEFT JOIN LATERAL (SELECT (SELECT nspname FROM pg_namespace WHERE oid = coalesce(
+        (SELECT relnamespace FROM pg_class WHERE oid = l.relation),
+        (SELECT pronamespace FROM pg_proc WHERE l.classid = 'pg_proc'::regclass AND oid = l.objid),
+        (SELECT typnamespace FROM pg_type WHERE l.classid = 'pg_type'::regclass AND oid = l.objid),
+        CASE WHEN l.classid = 'pg_namespace'::regclass THEN l.objid END))) AS n (nspname) ON true
      WHERE (n.nspname ~ '^t_[a-z2-7]{20}$' AND n.nspname <> s.own)
         OR (l.mode = 'AccessExclusiveLock' AND l.locktype IN ('relation', 'object')
             AND n.nspname IS DISTINCT FROM s.own AND coalesce(n.nspname, '') !~ '^pg_(toast|temp)')
