@@ -20,7 +20,6 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     "forbidden": (403, "The caller may not do this."),
     "insufficient_scope": (403, "The API key lacks the scope."),
     "csrf_failed": (403, "A write with the admin's session needs its CSRF token."),
-    "second_factor_required": (403, "The account's groups demand a second factor, and it has none."),
     "append_only": (403, "The audit log cannot be changed."),
     "not_found": (404, "There is no such object."),
     "method_not_allowed": (405, "The resource has no such method; `Allow` lists those it has."),
