@@ -65,9 +65,9 @@ LIMIT %s;
 SELECT nspname FROM pg_namespace WHERE nspname ~ '^t_[a-z2-7]{20}$';
 
 -- name: resolve
--- The newest version of a template, a plan and a cluster, by name or the default ones. Filled in by tenants.rows: a
--- name in braces stands for that table's columns.
-SELECT {version}, {template}, {plan}, {cluster}
+-- The newest version of a template, a plan and a cluster with its pooler, by name or the default ones. Filled in by
+-- tenants.rows: a name in braces stands for that table's columns.
+SELECT {version}, {template}, {plan}, {cluster}, {pooler}
 FROM (SELECT) AS nothing
 LEFT JOIN provisioning_template AS template
   ON CASE WHEN %(template_name)s::text IS NULL THEN template.is_default ELSE template.name = %(template_name)s::text END
@@ -77,7 +77,8 @@ LEFT JOIN LATERAL (
 LEFT JOIN tenants_plan AS plan
   ON CASE WHEN %(plan_slug)s::text IS NULL THEN plan.is_default ELSE plan.slug = %(plan_slug)s::text END
 LEFT JOIN tenants_cluster AS cluster
-  ON CASE WHEN %(cluster_name)s::text IS NULL THEN cluster.is_default ELSE cluster.name = %(cluster_name)s::text END;
+  ON CASE WHEN %(cluster_name)s::text IS NULL THEN cluster.is_default ELSE cluster.name = %(cluster_name)s::text END
+LEFT JOIN tenants_pooler AS pooler ON pooler.cluster_id = cluster.id;
 
 -- name: claim_slot
 -- Gives the oldest ready slot to a tenant, whose row follows in the same transaction. Whoever claims at the same moment

@@ -9,7 +9,7 @@ from typing import Any
 from provisioning.models import Template, TemplateVersion
 from tenants import rows
 from tenants.exceptions import Conflict, InvalidInput
-from tenants.models import Cluster, Plan
+from tenants.models import Cluster, Plan, Pooler
 from tenants.models.plans import LIMITS
 from tenants.postgres import load_queries
 
@@ -32,13 +32,20 @@ def choice(*, template: str | None, plan: str | None, cluster: str | None) -> Ch
     All by one query, since every new tenant waits for it. Raises InvalidInput for a name that nothing has, and Conflict
     when the cluster takes no new tenants.
     """
-    models = {"version": TemplateVersion, "template": Template, "plan": Plan, "cluster": Cluster}
+    models = {
+        "version": TemplateVersion,
+        "template": Template,
+        "plan": Plan,
+        "cluster": Cluster,
+        "pooler": Pooler,
+    }
     found = rows.select_one(
         QUERIES["resolve"], models, {"template_name": template, "plan_slug": plan, "cluster_name": cluster}
     )
     version = _named(template, found["version"], "template", hint=IMPORT)
     version.template = found["template"]
-    place = _open(_named(cluster, found["cluster"], "cluster"))
+    place: Cluster = _open(_named(cluster, found["cluster"], "cluster"))
+    Pooler.cluster.field.remote_field.set_cached_value(place, found["pooler"])  # its address is what tenants are told
     return Choice(version, _named(plan, found["plan"], "plan"), place)
 
 
