@@ -236,6 +236,8 @@ CELERY_BEAT_SCHEDULE = {
     "worker-heartbeat": {"task": "tenants.worker_heartbeat", "schedule": 5.0, "options": {"expires": 10}},
     "fill-pools": {"task": "provisioning.fill_pools", "schedule": 10.0, "options": {"expires": 10}},
     "retire-logins": {"task": "provisioning.retire_logins", "schedule": 15.0, "options": {"expires": 15}},
+    "rotate-due": {"task": "provisioning.rotate_due", "schedule": 60.0, "options": {"expires": 60}},
+    "close-credentials": {"task": "provisioning.close_credentials", "schedule": 10.0, "options": {"expires": 10}},
     "close-migrators": {"task": "provisioning.close_migrators", "schedule": 10.0, "options": {"expires": 10}},
     "purge-due": {"task": "provisioning.purge_due", "schedule": 60.0, "options": {"expires": 60}},
     "reap-slots": {"task": "provisioning.reap_slots", "schedule": 15.0, "options": {"expires": 15}},
@@ -257,6 +259,9 @@ CELERY_BEAT_SCHEDULE = {
 AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY", default="").strip()
 AUDIT_PUBLIC_KEYS = env.list("AUDIT_PUBLIC_KEYS", default=[])
 AUDIT_CHECKPOINT_URLS = [url.strip() for url in secret("AUDIT_CHECKPOINT_URLS", default="").split(",") if url.strip()]
+
+# A retiring login that was in no use for so long may be closed before its deadline.
+ROTATION_UNUSED_MINUTES = env.int("ROTATION_UNUSED_MINUTES", default=15)
 
 # A worker whose lease has run out is taken for dead, and its operation goes to another.
 OPERATION_LEASE_SECONDS = env.float("OPERATION_LEASE_SECONDS", default=20)

@@ -6,24 +6,59 @@ import logging
 from collections import defaultdict
 from datetime import timedelta
 
+from django.db import connection
+from django.db.models import Q
 from django.utils import timezone
 
-from provisioning import compiler, services, slots, timeseries
-from provisioning.models import MigratorWindow, SchemaSlot
+from provisioning import compiler, roles, services, slots, timeseries
+from provisioning.models import MigratorWindow, SchemaSlot, TenantCredential
+from provisioning.workflows import QUERIES
 from tenants.actors import BEAT, SYSTEM
 from tenants.exceptions import ControlPlaneError
 from tenants.models import Cluster, Tenant, TenantRole
-from tenants.postgres import connect
+from tenants.postgres import connect, session
 
 log = logging.getLogger(__name__)
 
 # Longer than any import takes.
 SCRATCH_AGE = timedelta(hours=6)
+# A policy that is new makes many logins too old at once; they are rotated a few at a time.
+ROTATIONS_A_TICK = 20
+
+
+def watch_logins() -> int:
+    """Note when retiring and additional logins were last used: one query a cluster, whatever their number.
+
+    Returns how many were seen. What a session did between two looks and before it ended is not seen.
+    """
+    watched: dict[int, dict[str, TenantRole | TenantCredential]] = defaultdict(dict)
+    for role in TenantRole.objects.filter(state=TenantRole.State.RETIRING).select_related("tenant"):
+        watched[role.tenant.cluster_id][role.name] = role
+    for lent in TenantCredential.objects.filter(closed_at__isnull=True).select_related("tenant"):
+        watched[lent.tenant.cluster_id][lent.login] = lent
+    count = 0
+    for cluster in Cluster.objects.filter(pk__in=watched):
+        try:
+            with session(cluster.dsn()) as link:
+                seen = roles.last_seen(link, list(watched[cluster.pk]))
+        except ControlPlaneError as error:
+            log.warning("login.watch_failed", extra={"cluster": cluster.name, "error": error.code})
+            continue
+        now = timezone.now()
+        rows = [watched[cluster.pk][name] for name in seen]
+        for row, seconds in zip(rows, seen.values(), strict=True):
+            row.last_seen_at = now - timedelta(seconds=seconds)
+        TenantRole.objects.bulk_update([row for row in rows if isinstance(row, TenantRole)], ["last_seen_at"])
+        lent_rows = [row for row in rows if isinstance(row, TenantCredential)]
+        TenantCredential.objects.bulk_update(lent_rows, ["last_seen_at"])
+        count += len(rows)
+    return count
 
 
 def retire_logins() -> int:
-    """Close logins whose overlap has ended. A tenant that is busy is left for the next time. Returns how many."""
-    due = TenantRole.objects.filter(state=TenantRole.State.RETIRING, retire_at__lte=timezone.now())
+    """Close logins whose time is over. A tenant that is busy is left for the next time. Returns how many."""
+    watch_logins()
+    due = services.logins_to_close(timezone.now())
     tenants = Tenant.objects.filter(roles__in=due).select_related("cluster", "plan").distinct()
     count = 0
     for tenant in tenants:
@@ -31,6 +66,37 @@ def retire_logins() -> int:
             count += services.retire_logins(tenant, actor=SYSTEM, source=BEAT)
         except ControlPlaneError as error:
             log.warning("login.retire_failed", extra={"tenant": str(tenant.pk), "error": error.code})
+    return count
+
+
+def rotate_due(limit: int = ROTATIONS_A_TICK) -> int:
+    """Rotate the logins that are older than their plans allow, the most overdue first. Returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(QUERIES["logins_to_rotate"], {"limit": limit})
+        due = [row[0] for row in cursor.fetchall()]
+    count = 0
+    for tenant_id in due:
+        try:
+            services.rotate_by_policy(tenant_id=tenant_id, actor=SYSTEM, source=BEAT)
+            count += 1
+        except ControlPlaneError as error:
+            log.warning("login.rotate_failed", extra={"tenant": str(tenant_id), "error": error.code})
+    return count
+
+
+def close_credentials() -> int:
+    """Close additional logins whose time is over, or whose tenant is no longer active. Returns how many."""
+    active = Q(tenant__state=Tenant.State.ACTIVE)
+    due = TenantCredential.objects.filter(~active | Q(expires_at__lte=timezone.now()), closed_at__isnull=True)
+    count = 0
+    for pk, tenant_id in due.values_list("pk", "tenant_id"):
+        try:
+            services.close_credential(
+                tenant_id=tenant_id, credential_id=pk, reason="Its time was over.", actor=SYSTEM, source=BEAT
+            )
+            count += 1
+        except ControlPlaneError as error:
+            log.warning("credential.close_failed", extra={"tenant": str(tenant_id), "error": error.code})
     return count
 
 
@@ -72,8 +138,8 @@ def drop_scratch() -> int:
     count = 0
     for cluster in Cluster.objects.filter(state=Cluster.State.ACTIVE):
         try:
-            with connect(cluster.dsn(), autocommit=True) as connection:
-                count += len(compiler.drop_stale_scratch(connection, SCRATCH_AGE))
+            with connect(cluster.dsn(), autocommit=True) as link:
+                count += len(compiler.drop_stale_scratch(link, SCRATCH_AGE))
         except ControlPlaneError as error:
             log.warning("scratch.drop_failed", extra={"cluster": cluster.name, "error": str(error)})
     return count
@@ -96,8 +162,8 @@ def maintain_timeseries() -> int:
     changed = 0
     for cluster, work in by_cluster.items():
         try:
-            with connect(cluster.dsn(), autocommit=True) as connection:
-                report = timeseries.maintain(connection, work, timezone.now())
+            with connect(cluster.dsn(), autocommit=True) as link:
+                report = timeseries.maintain(link, work, timezone.now())
             changed += len(report.created) + len(report.dropped)
             for schema, why in report.failed.items():
                 log.warning("timeseries.schema_failed", extra={"schema": schema, "error": why})

@@ -190,3 +190,42 @@ class PurgeRequest(models.Model):
 
     def __str__(self) -> str:
         return f"purge of {self.tenant}"
+
+
+class TenantCredential(models.Model):
+    """An additional login of a tenant, for somebody and for a while. Its password is shown once and stored nowhere.
+
+    `open ──► closed` (by hand, when its time is over, or with the tenant's suspension or deletion), and then it is gone
+    from the cluster; the row stays. It is written before the login is made, so whatever dies in between is found.
+    """
+
+    class Access(models.TextChoices):
+        READ_ONLY = "read_only"
+        READ_WRITE = "read_write"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="credentials")
+    login = models.CharField(max_length=63, unique=True)
+    access = models.CharField(max_length=12, choices=Access.choices, default=Access.READ_ONLY)
+    owner = models.CharField(max_length=150, help_text="Who uses it.")
+    reason = models.CharField(max_length=500)
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    closed_because = models.CharField(max_length=500, blank=True)
+    last_seen_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        permissions = [("issue_credential", "Can give a tenant additional logins, and take them away")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(access__in=["read_only", "read_write"]), name="credential_access")
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=models.Q(closed_at__isnull=True), name="credential_to_close"),
+            models.Index(fields=["tenant", "-created_at"], name="credential_of_tenant"),
+        ]
+
+    def __str__(self) -> str:
+        return self.login

@@ -96,7 +96,7 @@ RETURNING {chosen};
 -- name: activate
 -- A tenant whose login is open becomes active, and its slot, if that was made for it, claimed.
 WITH login AS (
-  UPDATE tenants_tenantrole SET state = 'active', issued_at = %(now)s
+  UPDATE tenants_tenantrole SET state = 'active', issued_at = %(now)s, collected_at = %(collected_at)s
   WHERE tenant_id = %(tenant)s AND name = %(login)s
   RETURNING tenant_id
 ), slot AS (
@@ -114,6 +114,50 @@ SELECT cp.open_migrator(%s, %s, %s, %s);
 -- name: drop_migrator
 -- tenants/prepare.sql: and no longer.
 SELECT cp.drop_migrator(%s);
+
+-- name: open_credential
+-- tenants/prepare.sql: an additional login, until a moment.
+SELECT cp.open_credential(%s, %s, %s, %s, %s, %s, %s);
+
+-- name: drop_credential
+-- tenants/prepare.sql: and no longer.
+SELECT cp.drop_credential(%s, %s);
+
+-- name: additional_logins
+-- The additional logins of a schema that exist. The range is that of an index on the names.
+SELECT rolname::text FROM pg_roles
+WHERE rolname >= (%(schema)s || '_ro_')::name AND rolname < (%(schema)s || '_rx')::name AND rolname ~ '_r[ow]_[a-z2-7]{6}$'
+ORDER BY 1;
+
+-- name: last_seen
+-- How many seconds ago a session of each of these logins last did something: 0 for one that is at it now.
+SELECT usename::text, min(CASE WHEN state = 'idle' THEN greatest(extract(epoch FROM now() - state_change), 0) ELSE 0 END)::float
+FROM pg_stat_activity
+WHERE usename = ANY(%s) AND backend_type = 'client backend'
+GROUP BY usename;
+
+-- name: logins_to_rotate
+-- Tenants whose login is older than its plan (or the tenant itself) allows, the most overdue first. Each is due somewhat
+-- earlier than at that age, by a part of the plan's jitter (at most half of the age) that its login's name decides. A
+-- tenant with a login that is still retiring, or with something going on, waits.
+SELECT tenant_id FROM (
+  SELECT role.tenant_id,
+         role.issued_at + age.days * interval '1 day'
+           - (least(plan.rotation_jitter_days, age.days / 2.0) * 86400
+              * ('x' || left(md5(role.name || role.issued_at::text), 8))::bit(32)::bigint / 4294967296.0) * interval '1 second'
+           AS due_at
+  FROM tenants_tenantrole AS role
+  JOIN tenants_tenant AS tenant ON tenant.id = role.tenant_id AND tenant.state = 'active'
+  JOIN tenants_plan AS plan ON plan.id = tenant.plan_id
+  CROSS JOIN LATERAL (
+    SELECT coalesce((tenant.limits ->> 'rotation_max_age_days')::int, plan.rotation_max_age_days) AS days
+  ) AS age
+  WHERE role.state = 'active' AND age.days > 0
+    AND NOT EXISTS (SELECT FROM tenants_tenantrole AS old WHERE old.tenant_id = role.tenant_id AND old.state = 'retiring')
+    AND NOT EXISTS (SELECT FROM tenants_operation AS op WHERE op.tenant_id = role.tenant_id AND op.exclusive
+                                                          AND op.state IN ('pending', 'running', 'cancelling'))
+) AS due
+WHERE due_at <= now() ORDER BY due_at LIMIT %(limit)s;
 
 -- name: guard_findings
 -- tenants/hardening/guard.sql: what is wrong with a schema's protection.

@@ -53,6 +53,42 @@ def all_logins(schema: str) -> list[str]:
     return [*logins(schema), role_name(schema, MIGRATOR)]
 
 
+def additional_logins(connection: Connection[Any], schema: str) -> list[str]:
+    """The additional logins of a schema that are there now."""
+    return [row[0] for row in connection.execute(QUERIES["additional_logins"], {"schema": schema})]
+
+
+def open_credential(
+    connection: Connection[Any],
+    schema: str,
+    login: str,
+    password: str,
+    *,
+    until: datetime,
+    limits: dict[str, int],
+    search_path: Sequence[str],
+) -> None:
+    """Make an additional login and let it in until a moment."""
+    verifier = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256").decode()
+    settings = Jsonb(_role_settings(limits))
+    connection.execute(
+        QUERIES["open_credential"],
+        [schema, login, verifier, until, limits["connection_limit"], settings, list(search_path)],
+    )
+
+
+def close_credential(connection: Connection[Any], schema: str, login: str) -> int:
+    """Shut an additional login out, end its sessions and take it away. Returns how many sessions there were."""
+    ended = close_logins(connection, schema, [login], forget_password=True)
+    connection.execute(QUERIES["drop_credential"], [schema, login])
+    return ended
+
+
+def last_seen(connection: Connection[Any], names: Sequence[str]) -> dict[str, float]:
+    """Of those of these logins that have sessions: how many seconds ago one of them last did something."""
+    return dict(connection.execute(QUERIES["last_seen"], [list(names)]).fetchall())
+
+
 def open_migrator(
     connection: Connection[Any], schema: str, password: str, *, until: datetime, search_path: Sequence[str]
 ) -> str:
@@ -100,9 +136,13 @@ def apply_limits(
 
     `temp_file_limit` is left out where nobody granted us the right to set it.
     """
-    settings = {setting: f"{limits[limit]}{unit}" for limit, (setting, unit) in _SETTINGS.items()}
+    settings = _role_settings(limits)
     names = list(to) if to is not None else logins(schema)
     connection.execute(QUERIES["set_limits"], [schema, names, limits["connection_limit"], Jsonb(settings)])
+
+
+def _role_settings(limits: dict[str, int]) -> dict[str, str]:
+    return {setting: f"{limits[limit]}{unit}" for limit, (setting, unit) in _SETTINGS.items()}
 
 
 def set_password(connection: Connection[Any], schema: str, login: str, password: str) -> None:

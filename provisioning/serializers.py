@@ -7,7 +7,9 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from provisioning.models import PurgeRequest, Template
+from provisioning.models import PurgeRequest, Template, TenantCredential
+from provisioning.services.additional import MAX_MINUTES
+from tenants.models import TenantRole
 from tenants.rest.fields import StrictBooleanField, StrictSerializer, TextField, WholeNumberField, represent
 from tenants.serializers import (
     ANYTHING,
@@ -76,9 +78,81 @@ class RotateSerializer(StrictSerializer):
     """How to rotate."""
 
     overlap_minutes = WholeNumberField(
-        required=False, min_value=0, max_value=43_200, help_text="How long the old login goes on working."
+        required=False,
+        min_value=0,
+        max_value=43_200,
+        help_text="When the old login is closed. Left out: after the plan's overlap, once it is no longer used.",
+    )
+    emergency = StrictBooleanField(
+        required=False, help_text="The old login is dead at once, its sessions too. Needs a reason, and no overlap."
     )
     reason = ReasonField()
+
+
+class RevealSerializer(StrictSerializer):
+    """Why stored credentials are shown."""
+
+    reason = ReasonField(required=True, allow_blank=False)
+
+
+class NewCredentialSerializer(StrictSerializer):
+    """An additional login."""
+
+    access = TextField(
+        required=False,
+        max_length=12,
+        help_text="read_only (if it is left out) or read_write, like the tenant's own.",
+    )
+    minutes = WholeNumberField(
+        required=False, min_value=1, max_value=MAX_MINUTES, help_text="How long, at most 90 days; a day when left out."
+    )
+    owner = NameField(help_text="Who uses it.")
+    reason = ReasonField(required=True, allow_blank=False)
+
+
+class CloseCredentialSerializer(StrictSerializer):
+    """Why it is taken away; in the query, since a DELETE has no body."""
+
+    reason = ReasonField()
+
+
+class LoginSerializer(serializers.Serializer[Any]):
+    """One of a tenant's two own logins, of which rotation opens one before it closes the other."""
+
+    name = serializers.CharField()
+    state = serializers.ChoiceField(choices=TenantRole.State.choices)
+    issued_at = serializers.DateTimeField(allow_null=True)
+    collected_at = serializers.DateTimeField(allow_null=True, help_text="When somebody was first given the password.")
+    retire_at = serializers.DateTimeField(allow_null=True, help_text="Until when it is open at least.")
+    close_by = serializers.DateTimeField(
+        allow_null=True, help_text="Until when it may stay open if it is used; null: it closes at `retire_at`."
+    )
+    last_seen_at = serializers.DateTimeField(
+        allow_null=True, help_text="When a session of a retiring login was last seen doing something."
+    )
+
+
+class CredentialSerializer(serializers.Serializer[Any]):
+    """An additional login."""
+
+    id = serializers.UUIDField()
+    login = serializers.CharField()
+    access = serializers.ChoiceField(choices=TenantCredential.Access.choices)
+    owner = serializers.CharField()
+    reason = serializers.CharField()
+    created_by = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+    closed_at = serializers.DateTimeField(allow_null=True)
+    closed_because = serializers.CharField()
+    last_seen_at = serializers.DateTimeField(allow_null=True)
+
+
+class CredentialsSerializer(serializers.Serializer[Any]):
+    """All logins of a tenant. Never a password."""
+
+    logins = LoginSerializer(many=True)
+    additional = CredentialSerializer(many=True)
 
 
 class DeletionSerializer(StrictSerializer):
@@ -100,6 +174,12 @@ class ConnectionSerializer(serializers.Serializer[Any]):
     password = serializers.CharField()
     search_path = serializers.CharField()
     dsn = serializers.CharField()
+
+
+class CredentialWithConnectionSerializer(CredentialSerializer):
+    """An additional login, and its password, which is stored nowhere."""
+
+    connection = ConnectionSerializer()
 
 
 class TenantWithConnectionSerializer(TenantSerializer):

@@ -158,7 +158,8 @@ def remove_from_cluster(
     with connect(dsn, autocommit=True, statement_timeout_ms=CLONE_TIMEOUT_MS) as connection:
         there = roles.existing(connection, schema)
         if there:
-            roles.close_logins(connection, schema, roles.all_logins(schema))
+            names = [*roles.all_logins(schema), *roles.additional_logins(connection, schema)]
+            roles.close_logins(connection, schema, names)
         schemas.drop(connection, schema, on_batch=on_batch)
         if there and not keep_roles:
             roles.drop_roles(connection, schema)

@@ -24,8 +24,20 @@ def reap_slots() -> int:
 
 @shared_task(name="provisioning.retire_logins")
 def retire_logins() -> int:
-    """Close logins whose overlap has ended."""
+    """Note when old logins were last used, and close those whose time is over."""
     return maintenance.retire_logins()
+
+
+@shared_task(name="provisioning.rotate_due")
+def rotate_due() -> int:
+    """Rotate logins that are older than their plans allow."""
+    return maintenance.rotate_due()
+
+
+@shared_task(name="provisioning.close_credentials")
+def close_credentials() -> int:
+    """Close additional logins whose time is over."""
+    return maintenance.close_credentials()
 
 
 @shared_task(name="provisioning.close_migrators")

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from provisioning import views
+from provisioning import credential_views, views
 
 urlpatterns = [
     path("tenants", views.TenantCollection.as_view(), name="tenant-list"),
@@ -14,6 +14,13 @@ urlpatterns = [
     path("purge-requests/<uuid:pk>", views.PurgeRequestDetail.as_view(), name="purge-request-detail"),
     path("purge-requests/<uuid:pk>/approve", views.PurgeRequestApprove.as_view(), name="purge-request-approve"),
     path("purge-requests/<uuid:pk>/reject", views.PurgeRequestReject.as_view(), name="purge-request-reject"),
+    path("tenants/<uuid:pk>/credentials", credential_views.TenantCredentials.as_view(), name="tenant-credentials"),
+    path(
+        "tenants/<uuid:pk>/credentials/<uuid:credential_pk>",
+        credential_views.CredentialResource.as_view(),
+        name="tenant-credential",
+    ),
+    path("tenants/<uuid:pk>/reveal-credentials", credential_views.TenantReveal.as_view(), name="tenant-reveal"),
     path("operations/<uuid:pk>/credentials", views.OperationCredentials.as_view(), name="operation-credentials"),
     path("templates", views.TemplateList.as_view(), name="template-list"),
 ]

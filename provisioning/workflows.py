@@ -14,7 +14,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from provisioning import roles, schemas, slots
-from provisioning.models import SchemaSlot
+from provisioning.models import SchemaSlot, TenantCredential
 from tenants import audit, operations, pooling
 from tenants.exceptions import ClusterError, Conflict
 from tenants.identifiers import role_name
@@ -71,14 +71,15 @@ def provision(run: Run) -> None:
     collected = warm and run.attempt == 1
     with run.finish(warm=warm, credentials="collected" if collected else "uncollected"):
         login = slots.first_login(slot)
-        _activate(run.tenant, login)
+        _activate(run.tenant, login, collected=collected)
         _record(run, "tenant.provision", before={"state": State.PROVISIONING}, schema=slot.schema_name, login=login)
 
 
-def _activate(tenant: Tenant, login: str) -> None:
+def _activate(tenant: Tenant, login: str, *, collected: bool) -> None:
     now = timezone.now()
+    values = {"tenant": tenant.pk, "login": login, "now": now, "collected_at": now if collected else None}
     with connection.cursor() as cursor:
-        cursor.execute(QUERIES["activate"], {"tenant": tenant.pk, "login": login, "now": now})
+        cursor.execute(QUERIES["activate"], values)
         changed = cursor.fetchone()
     if changed is None:
         raise Conflict("The tenant's state has changed meanwhile, or its login is gone.", code="state_changed")
@@ -107,9 +108,10 @@ def _close_all_logins(run: Run) -> None:
     """Step: nobody gets in and nobody is in; checked, not assumed."""
     with run.step("close logins and end sessions") as needed:
         if needed:
-            names = roles.all_logins(run.tenant.schema_name)
+            schema = run.tenant.schema_name
             with session(run.tenant.cluster.dsn()) as link:
-                roles.close_logins(link, run.tenant.schema_name, names)
+                names = [*roles.all_logins(schema), *roles.additional_logins(link, schema)]
+                roles.close_logins(link, schema, names)
                 pooling.end_clients(run.tenant.cluster, names)
                 if still := roles.able_to_log_in(link, names):
                     raise ClusterError(f"{min(still)} can still log in.")
@@ -214,6 +216,9 @@ def purge(run: Run) -> None:
     with run.finish():
         SchemaSlot.objects.filter(tenant=tenant).delete()
         TenantRole.objects.filter(tenant=tenant).delete()
+        TenantCredential.objects.filter(tenant=tenant, closed_at__isnull=True).update(
+            closed_at=timezone.now(), closed_because="The tenant was purged."
+        )
         Domain.objects.filter(tenant=tenant).delete()
         move(tenant, to=State.PURGED, frm=(State.DELETED,), purge_after=None, deleted_at=None)
         _record(run, "tenant.purge", before={"state": State.DELETED}, schema=tenant.schema_name)
@@ -229,14 +234,22 @@ def rotate(run: Run) -> None:
     with run.step("open new login") as needed:
         if needed:
             _open_new_login(tenant, new)
-    retire_at = timezone.now() + timedelta(minutes=run.operation.params["overlap_minutes"])
-    with run.finish(login=new.name, retire_at=retire_at.isoformat(), credentials="collected"):
+    params, now = run.operation.params, timezone.now()
+    # Only who asked and is still waiting gets them in the answer; else they wait to be collected, and the old one too.
+    collected = params.get("handed_out", True) and run.attempt == 1
+    patient = params.get("patient", False) or not collected
+    retire_at = now + timedelta(minutes=params["overlap_minutes"])
+    close_by = retire_at + timedelta(days=tenant.plan.rotation_deadline_days) if patient else None
+    told = {"retire_at": retire_at.isoformat(), "close_by": close_by.isoformat() if close_by else None}
+    with run.finish(login=new.name, **told, credentials="collected" if collected else "uncollected"):
         old = TenantRole.objects.filter(tenant=tenant, state=Login.ACTIVE).exclude(pk=new.pk)
         names = list(old.values_list("name", flat=True))
-        old.update(state=Login.RETIRING, retire_at=retire_at)
-        TenantRole.objects.filter(pk=new.pk).update(state=Login.ACTIVE, issued_at=timezone.now(), retire_at=None)
+        old.update(state=Login.RETIRING, retire_at=retire_at, close_by=close_by)
+        TenantRole.objects.filter(pk=new.pk).update(
+            state=Login.ACTIVE, issued_at=now, collected_at=now if collected else None, last_seen_at=None
+        )
         _touch(tenant)
-        _record(run, "credentials.rotate", before={"logins": names}, login=new.name, retire_at=retire_at.isoformat())
+        _record(run, "credentials.rotate", before={"logins": names}, login=new.name, collected=collected, **told)
 
 
 def _open_new_login(tenant: Tenant, login: TenantRole) -> None:
@@ -268,7 +281,7 @@ def retire_login(run: Run) -> None:
             pooling.end_clients(run.tenant.cluster, [name])
     with run.finish():
         TenantRole.objects.filter(tenant=run.tenant, name=name, state=Login.RETIRING).update(
-            state=Login.OFF, secret="", retire_at=None
+            state=Login.OFF, secret="", retire_at=None, close_by=None, collected_at=None
         )
         _touch(run.tenant)
         _record(run, "credentials.retire", login=name)

@@ -30,6 +30,7 @@ tenants.view_apikey auth.view_user auth.view_group door.view_signinpolicy
 _ADMINISTRATOR = """
 tenants.purge_tenant tenants.add_cluster tenants.change_cluster tenants.prepare_cluster
 tenants.add_plan tenants.change_plan tenants.add_apikey tenants.revoke_apikey provisioning.open_migrator
+tenants.reveal_credentials provisioning.issue_credential
 auth.add_user auth.change_user auth.delete_user auth.add_group auth.change_group auth.delete_group
 door.view_signinpolicy door.add_signinpolicy door.change_signinpolicy door.delete_signinpolicy
 """.split()

@@ -32,6 +32,7 @@ RESERVED_SLUGS = frozenset(
 OWNER, READ_WRITE, READ_ONLY = "owner", "rw", "ro"
 LOGIN_SUFFIXES = ("rw_a", "rw_b")
 MIGRATOR = "mig"  # there only while a window is open
+ADDITIONAL = re.compile(r"r[ow]_[a-z2-7]{6}\Z")  # suffixes of logins that are there for a while
 
 
 def new_schema_name() -> str:
@@ -49,6 +50,11 @@ def check_schema_name(name: str) -> str:
 def role_name(schema: str, suffix: str) -> str:
     """The name of one of a schema's roles, e.g. `t_…_owner`."""
     return f"{check_schema_name(schema)}_{suffix}"
+
+
+def new_login_name(schema: str, privileges: str) -> str:
+    """A name for an additional login with the privileges of the group `ro` or `rw`: `t_…_ro_` and 30 random bits."""
+    return role_name(schema, f"{privileges}_" + "".join(secrets.choice(BASE32) for _ in range(6)))
 
 
 def check_slug(value: str) -> str:

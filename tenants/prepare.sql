@@ -38,7 +38,12 @@ BEGIN
   IF schema_name IS NULL OR schema_name !~ '^t_[a-z2-7]{20}$' THEN
     RAISE EXCEPTION '% is not the name of a tenant schema', quote_nullable(schema_name) USING ERRCODE = 'invalid_name';
   END IF;
-  IF NOT logins <@ ARRAY[schema_name || '_rw_a', schema_name || '_rw_b', schema_name || '_mig'] THEN
+  IF EXISTS (
+    SELECT FROM unnest(logins) AS l (name)
+     WHERE l.name IS NULL OR NOT (
+       l.name = ANY (ARRAY[schema_name || '_rw_a', schema_name || '_rw_b', schema_name || '_mig'])
+       OR l.name ~ ('^' || schema_name || '_r[ow]_[a-z2-7]{6}$'))  -- additional ones
+  ) THEN
     RAISE EXCEPTION 'these are not logins of %', schema_name USING ERRCODE = 'invalid_name';
   END IF;
 END $$;
@@ -154,9 +159,16 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   owner text := schema_name || '_owner';
   suffix text;
+  additional text;
 BEGIN
   PERFORM cp.require_tenant(schema_name);
   PERFORM cp.drop_migrator(schema_name);
+  -- The order of names is that of an index; the pattern alone would read every role of the server.
+  FOR additional IN SELECT rolname FROM pg_roles
+                     WHERE rolname >= (schema_name || '_ro_')::name AND rolname < (schema_name || '_rx')::name
+                       AND rolname ~ '_r[ow]_[a-z2-7]{6}$' LOOP
+    PERFORM cp.drop_credential(schema_name, additional);
+  END LOOP;
   IF to_regrole(owner) IS NOT NULL THEN
     IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
       EXECUTE format('GRANT %I TO %I', owner, current_user);
@@ -199,6 +211,52 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE login text := schema_name || '_mig';
 BEGIN
   PERFORM cp.require_tenant(schema_name);
+  IF to_regrole(login) IS NOT NULL THEN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+      EXECUTE format('GRANT %I TO %I', login, current_user);
+    END IF;
+    EXECUTE format('DROP OWNED BY %I', login);
+    EXECUTE format('DROP ROLE %I', login);
+  END IF;
+END $$;
+
+-- Makes an additional login of a tenant and lets it in until a moment: `<schema>_ro_…` may read, `<schema>_rw_…` do what
+-- the tenant's own logins may.
+CREATE OR REPLACE FUNCTION cp.open_credential(
+  schema_name text, login text, verifier text, until timestamptz, connection_limit int, settings jsonb, search_path text[]
+) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  how text := CASE WHEN current_setting('server_version_num')::int >= 160000 THEN ' WITH INHERIT TRUE, SET FALSE' ELSE '' END;
+  privileges text := substring(login FROM '_(r[ow])_[a-z2-7]{6}$');
+  path text := (SELECT string_agg(quote_ident(p), ', ' ORDER BY o) FROM unnest(search_path) WITH ORDINALITY AS u (p, o));
+BEGIN
+  PERFORM cp.require_tenant(schema_name, ARRAY[login]);
+  IF privileges IS NULL OR until IS NULL THEN
+    RAISE EXCEPTION '% is not an additional login', login USING ERRCODE = 'invalid_name';
+  END IF;
+  IF to_regrole(login) IS NULL THEN
+    EXECUTE format('CREATE ROLE %I NOLOGIN', login);
+  END IF;
+  EXECUTE format('GRANT %I TO %I' || how, schema_name || '_' || privileges, login);
+  EXECUTE format('GRANT cp_tenants TO %I' || how, login);
+  EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = %s', login, current_database(), path);
+  IF privileges = 'ro' THEN
+    EXECUTE format('ALTER ROLE %I SET default_transaction_read_only = on', login);  -- says sooner what grants refuse anyway
+  END IF;
+  EXECUTE format('ALTER ROLE %I VALID UNTIL %L', login, until);
+  PERFORM cp.set_limits(schema_name, ARRAY[login], connection_limit, settings);
+  PERFORM cp.set_password(schema_name, login, verifier);
+  PERFORM cp.open_logins(schema_name, ARRAY[login]);
+END $$;
+
+-- Takes an additional login away; its sessions must have been ended.
+CREATE OR REPLACE FUNCTION cp.drop_credential(schema_name text, login text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM cp.require_tenant(schema_name, ARRAY[login]);
+  IF login !~ '_r[ow]_[a-z2-7]{6}$' THEN
+    RAISE EXCEPTION '% is not an additional login', login USING ERRCODE = 'invalid_name';
+  END IF;
   IF to_regrole(login) IS NOT NULL THEN
     IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
       EXECUTE format('GRANT %I TO %I', login, current_user);

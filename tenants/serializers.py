@@ -170,7 +170,7 @@ class OperationLinksSerializer(serializers.Serializer[Any]):
     self = serializers.CharField()
     tenant = serializers.CharField(allow_null=True)
     credentials = serializers.CharField(
-        allow_null=True, help_text="POST here, once, for what a worker provisioned; null when there is nothing."
+        allow_null=True, help_text="POST here, once, for credentials that nobody was given; null when there are none."
     )
 
 
@@ -221,8 +221,8 @@ class OperationSummarySerializer(serializers.Serializer[Any]):
     @extend_schema_field(OperationLinksSerializer)
     def get_links(self, operation: Operation) -> dict[str, str | None]:
         """Paths on this server."""
-        waiting = operation.kind == "tenant.provision" and (
-            operation.is_open or operation.result.get("credentials") == "uncollected"
+        waiting = operation.result.get("credentials") == "uncollected" or (
+            operation.kind == "tenant.provision" and operation.is_open
         )
         return {
             "self": operation_url(operation),
@@ -450,7 +450,9 @@ class PlanSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     is_default = serializers.BooleanField()
     limits = serializers.SerializerMethodField()
+    rotation_jitter_days = serializers.IntegerField(help_text="How much before `rotation_max_age_days`, at most.")
     rotation_overlap_minutes = serializers.IntegerField()
+    rotation_deadline_days = serializers.IntegerField(help_text="After the overlap: when an old login closes anyway.")
     grace_days = serializers.IntegerField()
     backup_schedule = serializers.CharField()
     backup_keep_days = serializers.IntegerField()

@@ -13,7 +13,15 @@ from django.utils import timezone
 
 from provisioning import services
 from provisioning.admin.facts import Live
-from provisioning.admin.tenant_forms import DeleteForm, MigratorForm, PurgeForm, RotateForm
+from provisioning.admin.tenant_forms import (
+    CredentialForm,
+    DeleteForm,
+    MigratorForm,
+    PurgeForm,
+    RevealForm,
+    RotateForm,
+)
+from provisioning.credentials import reveal_credentials
 from provisioning.services import Outcome, Provisioned
 from tenants.admin.forms import ReasonForm
 from tenants.exceptions import Conflict, InvalidInput
@@ -107,8 +115,9 @@ def _explain_purge(tenant: Tenant, found: Live | None) -> Lines:
 def _explain_rotate(tenant: Tenant, _: Live | None) -> Lines:
     return [
         "The other of the two logins is opened with a new password, which is shown once, on the next page.",
-        f"The present login works for another {tenant.plan.rotation_overlap_minutes} minutes by its plan, "
-        "then it is closed and its sessions are ended.",
+        f"The present login works for another {tenant.plan.rotation_overlap_minutes} minutes by its plan, and then "
+        f"until it is no longer used, for {tenant.plan.rotation_deadline_days} days at most. Its sessions are ended.",
+        "With an overlap of your own it is closed exactly then; in an emergency at once.",
     ]
 
 
@@ -134,6 +143,27 @@ def _close_migrator(*, tenant_id: Any, reason: str, **caller: Any) -> Outcome:
     if window is None:
         raise Conflict("No migrator of this tenant is open.", code="no_migrator")
     return Outcome(services.get_tenant(tenant_id), None)
+
+
+def _explain_reveal(tenant: Tenant, _: Live | None) -> Lines:
+    return ["The present login's password is shown on the next page. The audit log keeps who saw it, and why."]
+
+
+def _explain_credential(tenant: Tenant, _: Live | None) -> Lines:
+    return [
+        "Another login is made, of at most 5 connections; its password is shown once, on the next page.",
+        "When its time is over, or the tenant is suspended or deleted, its sessions are ended and it is dropped.",
+    ]
+
+
+def _reveal(*, tenant_id: Any, **options: Any) -> Outcome:
+    connection = reveal_credentials(tenant_id=tenant_id, **options)
+    return Provisioned(services.get_tenant(tenant_id), None, connection)
+
+
+def _issue(*, tenant_id: Any, **options: Any) -> Outcome:
+    issued = services.issue_credential(tenant_id=tenant_id, **options)
+    return Provisioned(services.get_tenant(tenant_id), None, issued.connection)
 
 
 def _delete(*, tenant_id: Any, confirm_slug: str, **options: Any) -> Outcome:
@@ -166,6 +196,14 @@ ACTS: tuple[Act, ...] = (
     Act(
         "close-migrator", "Close migrator", "handyman", "provisioning.open_migrator", (State.ACTIVE,), ReasonForm,
         _close_migrator, _explain_close_migrator, "has no migrator any more.",
+    ),
+    Act(
+        "reveal", "Show credentials", "visibility", "tenants.reveal_credentials", (State.ACTIVE, State.SUSPENDED),
+        RevealForm, _reveal, _explain_reveal, "", confirm=True,
+    ),
+    Act(
+        "lend", "Add a login", "person_add", "provisioning.issue_credential", (State.ACTIVE,), CredentialForm,
+        _issue, _explain_credential, "", confirm=True,
     ),
     Act(
         "undelete", "Undelete", "restore_from_trash", "tenants.undelete_tenant", (State.DELETED,), ReasonForm,

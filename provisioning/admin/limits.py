@@ -18,6 +18,7 @@ _SHOWN: dict[str, tuple[str, str, int]] = {
     "lock_timeout_ms": ("Lock timeout", "ms", 1),
     "temp_file_limit_kb": ("Temporary files", "MiB", 1024),
     "storage_quota_bytes": ("Storage quota", "MiB", 1024**2),
+    "rotation_max_age_days": ("Age of a login", "days", 1),
 }
 
 
@@ -34,6 +35,8 @@ def show(name: str, value: int) -> str:
     if unit == "MiB":
         mebibytes = value / factor
         return f"{mebibytes / 1024:g} GiB" if mebibytes >= 1024 else f"{mebibytes:g} MiB"
+    if unit == "days":
+        return f"{value} days" if value else "not limited"
     return str(value)
 
 
@@ -41,11 +44,11 @@ def field(name: str, *, required: bool, help_text: str = "") -> forms.IntegerFie
     """A form field for a limit, in its unit and within its bounds."""
     text, unit, factor = _SHOWN[name]
     low, high = (bound // factor for bound in LIMITS[name])
-    range_text = f"{max(low, 1):,} to {high:,}{' ' + unit if unit else ''}. {help_text}"
+    range_text = f"{low:,} to {high:,}{' ' + unit if unit else ''}. {help_text}"
     return forms.IntegerField(
         label=f"{text} ({unit})" if unit else text,
         required=required,
-        min_value=max(low, 1),
+        min_value=low,
         max_value=high,
         help_text=range_text.strip(),
     )

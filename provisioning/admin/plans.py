@@ -35,9 +35,20 @@ class PlanForm(PageForm):
     lock_timeout_ms = limits.field("lock_timeout_ms", required=True)
     temp_file_limit_kb = limits.field("temp_file_limit_kb", required=True)
     storage_quota_bytes = limits.field("storage_quota_bytes", required=True)
+    rotation_max_age_days = limits.field(
+        "rotation_max_age_days", required=True, help_text="A login is rotated by itself before it is older; 0: never."
+    )
+    rotation_jitter_days = forms.IntegerField(
+        validators=[MinValueValidator(0), MaxValueValidator(365)],
+        help_text="How much earlier at most, so that not all are rotated at once.",
+    )
     rotation_overlap_minutes = forms.IntegerField(
         validators=[MinValueValidator(0), MaxValueValidator(43_200)],
-        help_text="How long the old login works after a rotation.",
+        help_text="How long the old login works at least after a rotation.",
+    )
+    rotation_deadline_days = forms.IntegerField(
+        validators=[MinValueValidator(1), MaxValueValidator(365)],
+        help_text="After that, an old login that is still used, or whose successor nobody has collected, is closed.",
     )
     grace_days = forms.IntegerField(
         validators=[MinValueValidator(0), MaxValueValidator(365)], help_text="From deletion to purge."

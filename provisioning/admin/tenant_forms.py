@@ -8,6 +8,7 @@ from django import forms
 
 from provisioning.admin import limits
 from provisioning.models import Template
+from provisioning.services.additional import MAX_MINUTES
 from tenants.admin.forms import LabelsField, PageForm, ReasonForm
 from tenants.models import Cluster, Plan, Tenant
 from tenants.models.plans import LIMITS
@@ -84,9 +85,32 @@ class RotateForm(ReasonForm):
         min_value=0,
         max_value=43_200,
         label="Overlap (minutes)",
-        help_text="How long the old login still works. Empty: the plan's. 0 closes it, and its sessions, at once.",
+        help_text="When the old login is closed. Empty: after the plan's overlap, once it is no longer used.",
     )
-    field_order = ("overlap_minutes", "reason")
+    emergency = forms.BooleanField(
+        required=False,
+        help_text="The old login and its sessions are dead at once, whatever else is going on. Needs a reason.",
+    )
+    field_order = ("overlap_minutes", "emergency", "reason")
+
+
+class RevealForm(ReasonForm):
+    """Showing stored credentials: why."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].required = True
+
+
+class CredentialForm(RevealForm):
+    """An additional login: whose, for what, how long."""
+
+    access = forms.ChoiceField(choices=[("read_only", "read only"), ("read_write", "read and write")])
+    minutes = forms.IntegerField(
+        min_value=1, max_value=MAX_MINUTES, initial=1440, label="Time (minutes)", help_text="At most 129,600: 90 days."
+    )
+    owner = forms.CharField(max_length=120, help_text="Who uses it.")
+    field_order = ("access", "minutes", "owner", "reason")
 
 
 class MigratorForm(PageForm):

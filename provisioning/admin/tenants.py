@@ -60,6 +60,7 @@ class TenantAdmin(ControlPlaneAdmin):
             *acts,
             ("<uuid:object_id>/edit/", self.edit_view, "edit"),
             ("<uuid:object_id>/credentials/<uuid:operation_id>/", self.credentials_view, "credentials"),
+            ("<uuid:object_id>/logins/<uuid:credential_id>/close/", self.close_login_view, "close_login"),
         ]
 
     # --- list ------------------------------------------------------------------------------------------------------
@@ -160,6 +161,21 @@ class TenantAdmin(ControlPlaneAdmin):
             return page
         return self._show_credentials(request, tenant, connection)
 
+    def close_login_view(self, request: HttpRequest, object_id: UUID, credential_id: UUID) -> HttpResponse:
+        """Take an additional login away: by POST."""
+        require(request, "provisioning.issue_credential")
+        tenant = self.find(request, object_id)
+        if request.method == "POST":
+            try:
+                closed = services.close_credential(
+                    tenant_id=tenant.pk, credential_id=credential_id, reason="Closed on the tenant's page.",
+                    actor=actor_of(request), source=source_of(request),
+                )  # fmt: skip
+                messages.success(request, f"{closed.login} is gone.")
+            except ControlPlaneError as error:
+                messages.error(request, str(error))
+        return HttpResponseRedirect(_page_of(tenant))
+
     # --- the tenant's page -------------------------------------------------------------------------------------------
 
     def change_view(
@@ -176,7 +192,7 @@ class TenantAdmin(ControlPlaneAdmin):
             acts=[] if busy else [(act, _page_of(tenant, act.name)) for act in possible_acts(request, tenant)],
             may_edit=not busy and tenant.state in EDITABLE_STATES and request.user.has_perm("tenants.change_tenant"),
             again=self._again(request, tenant, operations), limits=_limit_rows(tenant), **self._connection(tenant),
-            events=self._events(request, tenant),
+            events=self._events(request, tenant), lent=tenant.credentials.filter(closed_at__isnull=True),
         )  # fmt: skip
 
     def _connection(self, tenant: Tenant) -> dict[str, Any]:

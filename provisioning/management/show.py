@@ -6,9 +6,11 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from provisioning.models import TenantCredential
 from provisioning.services import Connection, Outcome
 from tenants.management import represent
 from tenants.management.output import Output
+from tenants.models import TenantRole
 
 ONCE = "The password is shown this once."
 
@@ -40,7 +42,22 @@ def print_acted(document: dict[str, Any], out: Output, *, remark: str = "") -> N
         out.line(remark, style="dim")
 
 
-def print_connection(title: str, connection: dict[str, Any], out: Output, *, dsn_only: bool) -> None:
+def login(row: TenantRole) -> dict[str, Any]:
+    """One of a tenant's own logins."""
+    names = ("name", "state", "issued_at", "collected_at", "retire_at", "close_by", "last_seen_at")
+    return {name: getattr(row, name) for name in names}
+
+
+def credential(row: TenantCredential) -> dict[str, Any]:
+    """An additional login."""
+    names = (
+        "login", "access", "owner", "reason", "created_by", "created_at", "expires_at", "closed_at", "closed_because",
+        "last_seen_at",
+    )  # fmt: skip
+    return {"id": str(row.pk), **{name: getattr(row, name) for name in names}}
+
+
+def print_connection(title: str, connection: dict[str, Any], out: Output, *, dsn_only: bool, once: str = ONCE) -> None:
     """The credentials; only the URL when a script asks."""
     if dsn_only:
         out.line(connection["dsn"])
@@ -48,5 +65,6 @@ def print_connection(title: str, connection: dict[str, Any], out: Output, *, dsn
     out.facts(title, {name: connection[name] for name in ("host", "port", "dbname", "user", "password", "search_path")})
     out.line()
     out.line(f"  psql '{connection['dsn']}'")
-    out.line()
-    out.line(ONCE, style="yellow")
+    if once:
+        out.line()
+        out.line(once, style="yellow")

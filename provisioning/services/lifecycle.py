@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from provisioning.models import PurgeRequest
 from provisioning.services import approvals
+from provisioning.services.additional import close_credentials
 from provisioning.services.common import Outcome, State, act, check_reason, get_tenant, require
 from provisioning.services.migrator import close_migrator
 from tenants import audit, operations
@@ -22,8 +23,14 @@ def suspend_tenant(*, tenant_id: Any, reason: str = "", actor: Actor, source: So
     tenant = get_tenant(tenant_id)
     require(tenant, "suspended", State.ACTIVE)
     outcome = act("tenant.suspend", tenant, reason=check_reason(reason), actor=actor, source=source)
-    close_migrator(tenant_id=tenant.pk, actor=actor, source=source)
+    _close_what_was_lent(tenant, actor=actor, source=source)
     return outcome
+
+
+def _close_what_was_lent(tenant: Tenant, *, actor: Actor, source: Source) -> None:
+    """Logins for a while do not come back with the tenant; none of them can log in any more when this is called."""
+    close_migrator(tenant_id=tenant.pk, actor=actor, source=source)
+    close_credentials(tenant_id=tenant.pk, reason="The tenant was shut out.", actor=actor, source=source)
 
 
 def resume_tenant(*, tenant_id: Any, reason: str = "", actor: Actor, source: Source) -> Outcome:
@@ -48,7 +55,7 @@ def delete_tenant(
     if isinstance(days, bool) or not isinstance(days, int) or not 0 <= days <= 365:
         raise InvalidInput("The grace period has 0 to 365 days.", field="grace_days")
     outcome = act("tenant.delete", tenant, reason=check_reason(reason), grace_days=days, actor=actor, source=source)
-    close_migrator(tenant_id=tenant.pk, actor=actor, source=source)
+    _close_what_was_lent(tenant, actor=actor, source=source)
     return outcome
 
 

@@ -14,6 +14,8 @@ class Scope(models.TextChoices):
     TENANTS_READ = "tenants:read"
     TENANTS_WRITE = "tenants:write"
     CREDENTIALS_ROTATE = "credentials:rotate"
+    CREDENTIALS_REVEAL = "credentials:reveal"
+    CREDENTIALS_WRITE = "credentials:write"
     OPERATIONS_READ = "operations:read"
     OPERATIONS_WRITE = "operations:write"
     CLUSTERS_READ = "clusters:read"
@@ -28,7 +30,8 @@ class Scope(models.TextChoices):
 # What a key that is bound to one tenant may be allowed to do: what concerns that tenant alone.
 TENANT_SCOPES = frozenset(
     {
-        Scope.TENANTS_READ, Scope.TENANTS_WRITE, Scope.CREDENTIALS_ROTATE, Scope.OPERATIONS_READ,
+        Scope.TENANTS_READ, Scope.TENANTS_WRITE, Scope.CREDENTIALS_ROTATE, Scope.CREDENTIALS_REVEAL,
+        Scope.CREDENTIALS_WRITE, Scope.OPERATIONS_READ,
         Scope.OPERATIONS_WRITE, Scope.BACKUPS_READ, Scope.BACKUPS_WRITE, Scope.AUDIT_READ,
     }
 )  # fmt: skip

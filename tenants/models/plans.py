@@ -19,6 +19,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "lock_timeout_ms": (10, 600_000),
     "temp_file_limit_kb": (1_024, 1_073_741_824),
     "storage_quota_bytes": (1_048_576, 1_125_899_906_842_624),
+    "rotation_max_age_days": (0, 3650),
 }
 
 
@@ -53,7 +54,21 @@ class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin
     storage_quota_bytes = models.PositiveBigIntegerField(
         default=10 * 1024**3, validators=_between("storage_quota_bytes")
     )
+    rotation_max_age_days = models.PositiveIntegerField(
+        default=0,
+        validators=_between("rotation_max_age_days"),
+        help_text="A login is rotated before it is older; 0: never by itself.",
+    )
+    rotation_jitter_days = models.PositiveIntegerField(
+        default=7, validators=[MaxValueValidator(365)], help_text="How much earlier, at most: other for each tenant."
+    )
     rotation_overlap_minutes = models.PositiveIntegerField(default=60, validators=[MaxValueValidator(43_200)])
+    rotation_deadline_days = models.PositiveIntegerField(
+        default=30,
+        validators=[MinValueValidator(1), MaxValueValidator(365)],
+        help_text="After the overlap: an old login that is still used, or whose successor nobody has collected, is "
+        "closed then.",
+    )
     grace_days = models.PositiveIntegerField(default=7, validators=[MaxValueValidator(365)])
     backup_schedule = models.CharField(max_length=60, default="0 2 * * *", help_text="Cron, in UTC.")
     backup_keep_days = models.PositiveIntegerField(default=14, validators=[MinValueValidator(1)])

@@ -66,6 +66,7 @@ class Tenant(TenantMixin):
             ("purge_tenant", "Can purge a tenant for good"),
             ("rotate_tenant", "Can rotate a tenant's credentials"),
             ("collect_credentials", "Can collect a tenant's new credentials, once"),
+            ("reveal_credentials", "Can have a tenant's stored credentials shown"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["slug"], condition=~models.Q(state="purged"), name="live_slug_once"),
@@ -105,6 +106,11 @@ class TenantRole(models.Model):
     ::
 
         off ──► active ──► retiring ──► off      (rotation: the other login becomes active meanwhile)
+
+    `collected_at` is when somebody was first given the password; a rotation by policy happens without anybody asking
+    for it. A retiring login is open until `retire_at` at least. Then it is closed: at once when there is no `close_by`
+    (somebody chose that moment), else when it has been unused for a while and its successor was collected, and at
+    `close_by` in any case. `last_seen_at` is when a session of it last did something, as far as the sweep has seen.
     """
 
     class State(models.TextChoices):
@@ -118,6 +124,9 @@ class TenantRole(models.Model):
     secret = EncryptedField(blank=True, editable=False)
     issued_at = models.DateTimeField(null=True, blank=True)
     retire_at = models.DateTimeField(null=True, blank=True)
+    close_by = models.DateTimeField(null=True, blank=True)
+    collected_at = models.DateTimeField(null=True, blank=True)
+    last_seen_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["name"]

@@ -64,6 +64,8 @@ ACTS = {
     "edit": ("active", OPERATORS),
     "suspend": ("active", OPERATORS),
     "rotate": ("active", OPERATORS),
+    "reveal": ("active", ADMINISTRATORS),
+    "lend": ("active", ADMINISTRATORS),
     "remove": ("active", OPERATORS),
     "resume": ("suspended", OPERATORS),
     "undelete": ("deleted", OPERATORS),

@@ -30,6 +30,10 @@ DOORS = [
     ("POST", f"tenants/{ANY}/undelete", {"tenants:write"}),
     ("POST", f"tenants/{ANY}/purge", {"tenants:write"}),
     ("POST", f"tenants/{ANY}/rotate-credentials", {"credentials:rotate"}),
+    ("POST", f"tenants/{ANY}/reveal-credentials", {"credentials:reveal"}),
+    ("GET", f"tenants/{ANY}/credentials", {"tenants:read"}),
+    ("POST", f"tenants/{ANY}/credentials", {"credentials:write"}),
+    ("DELETE", f"tenants/{ANY}/credentials/{ANY}", {"credentials:write"}),
     ("GET", "operations", {"operations:read"}),
     ("GET", f"operations/{ANY}", {"operations:read", "tenants:write"}),
     ("POST", f"operations/{ANY}/cancel", {"operations:write"}),
@@ -65,7 +69,7 @@ def test_this_table_knows_every_door():
         for pattern in getattr(include, "url_patterns", []):
             view = getattr(pattern.callback, "cls", None)
             if view is not None and issubclass(view, ApiView):
-                route = str(pattern.pattern).replace("<uuid:pk>", str(ANY))
+                route = str(pattern.pattern).replace("<uuid:pk>", str(ANY)).replace("<uuid:credential_pk>", str(ANY))
                 doors |= {(method, route.split("<")[0].rstrip("/")) for method in view.required_scopes}
     assert doors == {(method, path.removesuffix("/1").removesuffix("/0")) for method, path, _ in DOORS}
 

@@ -17,8 +17,9 @@ from tenants.management.output import Output
 
 class Command(ControlPlaneCommand):
     help = (
-        "Print the credentials of a tenant that a worker has provisioned. This works once for each provisioning; "
-        "after that only rotate_credentials gives new ones. Each look is audited."
+        "Print the credentials that a worker has made: of a tenant that it provisioned, or of a rotation that the plan "
+        "asked for. This works once for each operation; after that reveal_credentials shows them for a reason, and "
+        "rotate_credentials gives new ones. Each look is audited."
     )
     examples = """
   manage.py create_tenant shop --no-wait      # prints the operation's id
@@ -26,7 +27,7 @@ class Command(ControlPlaneCommand):
 """
 
     def arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("operation", metavar="OPERATION", help="the id of the operation that provisioned it")
+        parser.add_argument("operation", metavar="OPERATION", help="the id of the operation that made them")
         show.dsn_argument(parser)
 
     def run(self, **options: Any) -> dict[str, Any]:
