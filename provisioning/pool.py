@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +121,29 @@ def fill_one(cluster: Cluster, version: TemplateVersion, target: int) -> bool:
         raise
 
 
+def _calm(level: Level) -> bool:
+    """Whether filling would be in nobody's way: a rush of claims is over, or has left so little that it must be.
+
+    Building a slot takes as much from the server as dozens of claims. Slots are claimed in the order of their ids, so
+    the newest of the claimed ones tells when the last claim was.
+    """
+    if 3 * (level.ready + level.building) < level.target:
+        return True
+    claimed = SchemaSlot.objects.filter(
+        state=State.CLAIMED, cluster=level.cluster, template_version=level.version
+    ).order_by("-id")
+    last = claimed.values_list("claimed_at", flat=True).first()
+    return last is None or last < timezone.now() - timedelta(seconds=settings.POOL_REFILL_DELAY_SECONDS)
+
+
 def fill_pools(*, limit: int | None = None) -> int:
-    """Bring every pool to its target, or build `limit` slots at most. Returns how many were built."""
+    """Bring every pool to its target, or build `limit` slots at most. Returns how many were built.
+
+    A pool that still has a third of its target is left alone until no slot of it has been claimed for
+    POOL_REFILL_DELAY_SECONDS.
+    """
     built = 0
-    for level in levels():
+    for level in filter(_calm, levels()):
         while (limit is None or built < limit) and not tenants_wait():
             try:
                 if not fill_one(level.cluster, level.version, level.target):

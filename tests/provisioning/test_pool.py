@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from django.utils import timezone
 
-from provisioning import compiler, imports, maintenance, pool, schemas, slots, timeseries
+from provisioning import compiler, imports, maintenance, pool, schemas, services, slots, timeseries
 from provisioning.compiler import SqlDirectory
 from provisioning.models import SchemaSlot, TemplateVersion
 from tenants.exceptions import CloneMismatch
@@ -115,3 +115,28 @@ def test_partitions_are_made_ahead_and_dropped_after_their_retention(own_templat
     with connect(cluster.dsn()) as session:
         found = compiler.fingerprints(session, [schema])
     assert found == {schema: slots.expected_fingerprint(own_template, cluster)}
+
+
+def test_filling_waits_for_the_end_of_a_rush_unless_the_pool_runs_dry(
+    own_template: Any, cluster: Cluster, settings: Any
+) -> None:
+    def claim() -> None:
+        name = own_template.template.name
+        services.provision_tenant(name="Rush", slug=fresh_slug(), template=name, actor=ACTOR, source=SOURCE)
+
+    settings.POOL_REFILL_DELAY_SECONDS = 600
+    warm(cluster, own_template, 2)
+    Cluster.objects.filter(pk=cluster.pk).update(pool_target=2)
+    try:
+        claim()
+        pool.fill_pools()
+        assert ready(own_template) == 1, "left alone"
+        claim()
+        pool.fill_pools()
+        assert ready(own_template) == 2, "it was empty"
+        claim()
+        settings.POOL_REFILL_DELAY_SECONDS = 0
+        pool.fill_pools()
+        assert ready(own_template) == 2, "calm"
+    finally:
+        Cluster.objects.filter(pk=cluster.pk).update(pool_target=cluster.pool_target)
