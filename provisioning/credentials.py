@@ -36,9 +36,9 @@ def collect_credentials(*, operation_id: Any, actor: Actor, source: Source) -> C
         raise Conflict("There are no credentials yet.", code="not_finished", state=operation.state)
     login = TenantRole.objects.filter(tenant=operation.tenant, name=operation.params["login"]).first()
     with transaction.atomic():
-        if not _take(operation) or login is None or not login.secret:
+        if not _take(operation) or login is None or not login.secret or _given_again(operation):
             raise Conflict(
-                "These credentials were handed out already.",
+                "These credentials were handed out already, or others have taken their place.",
                 code="already_collected",
                 status=410,
                 hint="Rotate the tenant's credentials to get new ones.",
@@ -46,6 +46,15 @@ def collect_credentials(*, operation_id: Any, actor: Actor, source: Source) -> C
         _note_collected(operation.tenant, login)
         audit.record("credentials.reveal", actor=actor, source=source, tenant=operation.tenant, after=login.as_audit())
     return connection_of(operation.tenant, login.name, login.password())
+
+
+def _given_again(operation: Operation) -> bool:
+    """Whether a later rotation has given the same login another password, which is not this operation's to hand out."""
+    later = Operation.objects.filter(
+        tenant=operation.tenant, kind="credentials.rotate", params__login=operation.params["login"],
+        created_at__gt=operation.created_at,
+    )  # fmt: skip
+    return later.exclude(state__in=[Operation.State.FAILED, Operation.State.CANCELLED]).exists()
 
 
 def _take(operation: Operation) -> int:

@@ -127,10 +127,25 @@ def _open_issued_logins(run: Run) -> None:
             pooling.await_logins(run.tenant.cluster, {login.name: login.password() for login in issued})
 
 
+def _open_lent_logins(run: Run) -> None:
+    """Step: additional logins that had been shut and not yet dropped work again."""
+    with run.step("open additional logins") as needed:
+        if needed:
+            lent = TenantCredential.objects.filter(
+                tenant=run.tenant, closed_at__isnull=True, expires_at__gt=timezone.now()
+            )
+            schema = run.tenant.schema_name
+            with session(run.tenant.cluster.dsn()) as link:
+                there = set(roles.additional_logins(link, schema))
+                names = [name for name in lent.values_list("login", flat=True) if name in there]
+                roles.open_logins(link, schema, names)
+
+
 def _reopen(run: Run) -> None:
     """Undo of closing: a tenant that stays active must be reachable."""
     if run.tenant.state == State.ACTIVE:
         _open_issued_logins(run)
+        _open_lent_logins(run)
     with run.end():
         pass
 
@@ -211,7 +226,8 @@ def purge(run: Run) -> None:
         if needed:
             slots.remove_from_cluster(dsn, tenant.schema_name)
     with session(dsn) as link:
-        if schemas.exists(link, tenant.schema_name) or roles.existing(link, tenant.schema_name):
+        schema = tenant.schema_name
+        if schemas.exists(link, schema) or roles.existing(link, schema) or roles.additional_logins(link, schema):
             raise ClusterError("Something of this tenant is still on the cluster.")
     with run.finish():
         SchemaSlot.objects.filter(tenant=tenant).delete()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -55,14 +56,13 @@ def issue_credential(
     password = secrets.new_password()
     try:
         _open(tenant, credential, password)
-        if get_tenant(tenant.pk).state != State.ACTIVE:
-            raise Conflict("The tenant's state has changed meanwhile.", code="state_changed")
     except ControlPlaneError:
         # What cannot be closed now is closed by the sweep, at its time at the latest.
-        close_credential(
-            tenant_id=tenant.pk, credential_id=credential.pk, reason="It could not be opened.",
-            actor=actor, source=source,
-        )  # fmt: skip
+        with suppress(ControlPlaneError):
+            close_credential(
+                tenant_id=tenant.pk, credential_id=credential.pk, reason="It could not be opened.",
+                actor=actor, source=source,
+            )  # fmt: skip
         raise
     return Issued(credential, connection_of(tenant, credential.login, password))
 
@@ -84,7 +84,7 @@ def _checked(access: str, minutes: int, owner: str, reason: str) -> dict[str, An
 def _write_down(tenant: Tenant, values: dict[str, Any], *, actor: Actor, source: Source) -> TenantCredential:
     """The row before the login: whatever dies in between, the sweep finds it and closes."""
     with transaction.atomic():
-        Tenant.objects.select_for_update().get(pk=tenant.pk)
+        Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
         if TenantCredential.objects.filter(tenant=tenant, closed_at__isnull=True).count() >= MAX_OPEN:
             raise Conflict(f"The tenant has {MAX_OPEN} additional logins.", code="too_many_credentials")
         group = READ_ONLY if values["access"] == Access.READ_ONLY else READ_WRITE
@@ -101,7 +101,14 @@ def _write_down(tenant: Tenant, values: dict[str, Any], *, actor: Actor, source:
     return credential
 
 
+@transaction.atomic
 def _open(tenant: Tenant, credential: TenantCredential, password: str) -> None:
+    """Under locks, so that whoever shuts the tenant out or closes this one comes before (and nothing is opened) or
+    afterwards (and finds it)."""
+    if Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk).state != State.ACTIVE:
+        raise Conflict("The tenant's state has changed meanwhile.", code="state_changed")
+    if TenantCredential.objects.select_for_update().get(pk=credential.pk).closed_at is not None:
+        raise Conflict("The login was closed meanwhile.", code="state_changed")
     with session(tenant.cluster.dsn()) as link, link.transaction():
         roles.open_credential(
             link, tenant.schema_name, credential.login, password, until=credential.expires_at,
@@ -117,27 +124,27 @@ def close_credential(
 
     Raises NotFound when the tenant has none of this id.
     """
-    tenant = get_tenant(tenant_id)
+    tenant, because = get_tenant(tenant_id), check_reason(reason)
     try:
-        credential = TenantCredential.objects.get(pk=credential_id, tenant=tenant)
+        with transaction.atomic():
+            credential = TenantCredential.objects.select_for_update().get(pk=credential_id, tenant=tenant)
+            if credential.closed_at is None:
+                _close(tenant, credential, because, actor=actor, source=source)
     except (TenantCredential.DoesNotExist, ValidationError, ValueError) as error:
         raise NotFound(f"There is no credential {credential_id}.") from error
-    if credential.closed_at is not None:
-        return credential
-    because = check_reason(reason)
+    return credential
+
+
+def _close(tenant: Tenant, credential: TenantCredential, because: str, *, actor: Actor, source: Source) -> None:
     with session(tenant.cluster.dsn()) as link:
         ended = roles.close_credential(link, tenant.schema_name, credential.login)
     pooling.end_clients(tenant.cluster, [credential.login])
-    with transaction.atomic():
-        if TenantCredential.objects.filter(pk=credential.pk, closed_at__isnull=True).update(
-            closed_at=timezone.now(), closed_because=because
-        ):
-            audit.record(
-                "credential.close", actor=actor, source=source, tenant=tenant, target=credential, reason=because,
-                after={"login": credential.login, "sessions_ended": ended},
-            )  # fmt: skip
-    credential.refresh_from_db()
-    return credential
+    credential.closed_at, credential.closed_because = timezone.now(), because
+    credential.save(update_fields=["closed_at", "closed_because"])
+    audit.record(
+        "credential.close", actor=actor, source=source, tenant=tenant, target=credential, reason=because,
+        after={"login": credential.login, "sessions_ended": ended},
+    )  # fmt: skip
 
 
 def close_credentials(*, tenant_id: Any, reason: str, actor: Actor, source: Source) -> int:

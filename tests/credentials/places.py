@@ -102,7 +102,7 @@ def server_log() -> str:
         row = session.execute("SHOW data_directory").fetchone()
     assert row is not None
     home = Path(row[0]).parent
-    logs = [path for path in home.iterdir() if (path.is_file() and path.suffix == ".log") or path.name == "log"]
+    logs = [path for path in [*home.glob("*.log"), *home.glob("log/*")] if path.is_file()]
     assert logs, sorted(home.iterdir())
     return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in logs)
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from provisioning import maintenance, services
 from provisioning.models import TenantCredential
-from tenants.exceptions import Conflict, InvalidInput, NotFound
+from tenants.exceptions import Conflict, ControlPlaneError, InvalidInput, NotFound
 from tenants.models import AuditEvent
 from tenants.postgres import connect
 from tests.pooling.support import front, needs_pgbouncer, through
@@ -116,6 +116,21 @@ def test_a_tenant_that_is_shut_out_takes_them_along(template: Any, act_name: str
     assert not can_log_in(issued.connection), "it does not come back"
 
 
+def test_a_suspension_that_fails_lets_them_in_again(template: Any, monkeypatch: Any) -> None:
+    from provisioning import workflows
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise Conflict("Somebody was faster.", code="state_changed")
+
+    made = provision(template)
+    issued = issue(made)
+    monkeypatch.setattr(workflows, "move", refuse)
+    with pytest.raises(ControlPlaneError):
+        act(services.suspend_tenant, made.tenant)
+    assert can_log_in(made.connection)
+    assert can_log_in(issued.connection)
+
+
 def test_a_purge_leaves_none_even_if_the_registry_knows_nothing_of_it(template: Any) -> None:
     from provisioning import slots
 
@@ -137,6 +152,26 @@ def test_what_died_between_row_and_login_is_found(template: Any) -> None:
     maintenance.close_credentials()
     row.refresh_from_db()
     assert row.closed_at is not None
+
+
+def test_whoever_shuts_the_tenant_out_meanwhile_wins(template: Any, monkeypatch: Any) -> None:
+    """Between the row and the login: the login is never made, or it is found."""
+    from provisioning.services import additional
+
+    made = provision(template)
+    real = additional._open
+
+    def late(*arguments: Any) -> None:
+        act(services.suspend_tenant, made.tenant)
+        real(*arguments)
+
+    monkeypatch.setattr(additional, "_open", late)
+    with pytest.raises(Conflict) as caught:
+        issue(made)
+    assert caught.value.code == "state_changed"
+    row = made.tenant.credentials.get()
+    assert row.closed_at is not None
+    assert not role_exists(made, row.login)
 
 
 @pytest.mark.parametrize(
@@ -208,8 +243,9 @@ def test_its_password_is_stored_nowhere(template: Any) -> None:
 
 
 @needs_pgbouncer
-def test_it_goes_through_the_pooler_too(template: Any) -> None:
-    with front("18", template) as made_front:
+@pytest.mark.parametrize("major", ["18", "15"])
+def test_it_goes_through_the_pooler_too(template: Any, major: str) -> None:
+    with front(major, template) as made_front:
         made = made_front.tenant()
         issued = issue(made)
         with through(issued.connection) as session:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -83,6 +85,19 @@ def test_nobody_collects_it_and_the_deadline_comes(template: Any) -> None:
     assert not can_log_in(made.connection)
     revealed = act(reveal_credentials, made.tenant, reason="nobody had collected it")
     assert can_log_in(revealed)
+
+
+def test_an_old_operation_hands_out_no_later_password(template: Any) -> None:
+    """Neither the one that was never collected nor the one that has taken its place."""
+    made = provision(template)
+    services.rotate_by_policy(tenant_id=made.tenant.pk, **WHO)
+    first = Operation.objects.get(tenant=made.tenant, kind="credentials.rotate")
+    act(services.rotate_credentials, made.tenant, overlap_minutes=0)
+    again = act(services.rotate_credentials, made.tenant, overlap_minutes=0)
+    assert again.operation.params["login"] == first.params["login"]
+    with pytest.raises(Conflict) as caught:
+        collect_credentials(operation_id=first.pk, actor=ACTOR, source=SOURCE)
+    assert (caught.value.code, caught.value.status) == ("already_collected", 410)
 
 
 def test_a_tenants_own_age_comes_before_its_plans(template: Any) -> None:
@@ -201,50 +216,70 @@ def test_the_new_login_is_like_the_old_one(template: Any) -> None:
 
 
 def test_traffic_loses_no_query(template: Any) -> None:
-    """Clients that take up the new credentials when they come, while sessions of the old login go on."""
-    made = provision(template)
-    present = [made.connection]
-    failed: list[str] = []
-    done = {made.connection.user: 0}
-    enough = threading.Event()
+    _traffic(provision(template), log_in)
 
-    def client(stubborn: bool) -> None:
-        mine = present[0]
-        session = log_in(mine)
-        while not enough.is_set():
-            if present[0] is not mine and not stubborn:
-                mine = present[0]
-                session.close()
-                session = log_in(mine)
-            try:
-                assert session.execute("SELECT count(*) FROM customers").fetchone() is not None
-            except (psycopg.Error, AssertionError) as error:
-                failed.append(f"{mine.user[-4:]}: {error}")
-                return
-            done[mine.user] = done.get(mine.user, 0) + 1
-        session.close()
 
-    threads = [threading.Thread(target=client, args=[stubborn]) for stubborn in (False, False, True)]
+@needs_pgbouncer
+def test_traffic_through_a_pooler_loses_no_query(template: Any) -> None:
+    with front("18", template) as made_front:
+        _traffic(made_front.tenant(), through)
+
+
+def _traffic(made: services.Provisioned, log_in_by: Callable[[Any], psycopg.Connection[Any]]) -> None:
+    """Three clients: two take up the new credentials when they come, sessions of the third go on with the old ones."""
+    clients = Clients(made.connection, log_in_by)
+    threads = [threading.Thread(target=clients.run, args=[stubborn]) for stubborn in (False, False, True)]
     for thread in threads:
         thread.start()
-    _until(lambda: sum(done.values()) > 300)
-    new = act(services.rotate_credentials, made.tenant).connection
-    before = done[made.connection.user]
-    _until(lambda: done[made.connection.user] > before + 100)  # the old sessions go on
-    present[0] = new
-    _until(lambda: done.get(new.user, 0) > 700)
-    TenantRole.objects.filter(name=made.connection.user).update(retire_at=timezone.now())
-    maintenance.retire_logins()  # one client still uses the old one: it stays
-    _until(lambda: done[new.user] > 1000)
-    enough.set()
-    for thread in threads:
-        thread.join(20)
-    assert failed == []
+    old, done = made.connection.user, clients.done
+    try:
+        _until(lambda: done[old] > 300)
+        new = services.rotate_credentials(tenant_id=made.tenant.pk, **WHO).connection
+        before = done[old]
+        _until(lambda: done[old] > before + 100)  # the old sessions go on
+        clients.present = new
+        _until(lambda: done[new.user] > 500)
+        TenantRole.objects.filter(name=old).update(retire_at=timezone.now())
+        maintenance.retire_logins()  # one client still uses the old one: it stays
+        before = done[old]
+        _until(lambda: done[new.user] > 1000 and done[old] > before)
+    finally:
+        clients.enough.set()
+        for thread in threads:
+            thread.join(20)
+    assert clients.failed == []
     assert sum(done.values()) >= 1000
-    TenantRole.objects.filter(name=made.connection.user).update(last_seen_at=timezone.now() - timedelta(hours=1))
+    TenantRole.objects.filter(name=old).update(last_seen_at=None, close_by=timezone.now())
     maintenance.retire_logins()
-    assert not can_log_in(made.connection)
-    assert can_log_in(new)
+    with pytest.raises(psycopg.OperationalError):
+        log_in_by(made.connection).execute("SELECT 1")
+    log_in_by(new).close()
+
+
+class Clients:
+    """Applications that query without a pause. `done` counts by login, `failed` says what went wrong."""
+
+    def __init__(self, present: Any, log_in_by: Callable[[Any], psycopg.Connection[Any]]) -> None:
+        self.present, self.log_in_by = present, log_in_by
+        self.done: Counter[str] = Counter()
+        self.failed: list[str] = []
+        self.enough = threading.Event()
+
+    def run(self, stubborn: bool) -> None:
+        """One client, until it is enough or a query fails."""
+        mine = self.present
+        try:
+            session = self.log_in_by(mine)
+            while not self.enough.is_set():
+                if self.present is not mine and not stubborn:
+                    session.close()
+                    mine = self.present
+                    session = self.log_in_by(mine)
+                assert session.execute("SELECT count(*) FROM customers").fetchone() is not None
+                self.done[mine.user] += 1
+            session.close()
+        except (psycopg.Error, AssertionError) as error:
+            self.failed.append(f"{mine.user[-4:]}: {error}")
 
 
 def _until(condition: Any) -> None:
@@ -286,8 +321,9 @@ def test_an_emergency_has_a_reason_and_no_overlap(template: Any, options: dict[s
 
 
 @needs_pgbouncer
-def test_an_emergency_is_over_in_5_seconds_pooled_and_direct(template: Any) -> None:
-    with front("18", template) as made_front:
+@pytest.mark.parametrize("major", ["18", "15"])
+def test_an_emergency_is_over_in_5_seconds_pooled_and_direct(template: Any, major: str) -> None:
+    with front(major, template) as made_front:
         _emergency(made_front)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from provisioning.management import show
 from tenants.management import represent
 from tenants.management.base import ControlPlaneCommand
 from tenants.management.lookup import find_tenant
@@ -33,7 +34,7 @@ class Command(ControlPlaneCommand):
             "effective_limits": tenant.effective_limits(),
             "domains": [domain.domain for domain in tenant.domains.all()],
             "connection": self._connection(tenant),
-            "logins": list(tenant.roles.values("name", "state", "issued_at", "retire_at")),
+            "logins": [show.login(row) for row in tenant.roles.all()],
             "operations": [represent.operation(row) for row in last],
         }
 
@@ -68,8 +69,18 @@ class Command(ControlPlaneCommand):
             },
         )
         out.table(
-            ["login", "state", "issued", "closes"],
-            [[row["name"], row["state"], row["issued_at"], row["retire_at"]] for row in document["logins"]],
+            ["login", "state", "issued", "open until at least", "closed by", "last seen"],
+            [
+                [
+                    row["name"],
+                    row["state"],
+                    row["issued_at"],
+                    row["retire_at"],
+                    row["close_by"],
+                    ago(row["last_seen_at"]),
+                ]
+                for row in document["logins"]
+            ],
         )
         out.table(
             ["operation", "state", "seconds", "age", "by", "id"],
