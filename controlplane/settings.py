@@ -57,7 +57,10 @@ TENANT_APPS = ["django.contrib.contenttypes", *env.list("TENANT_APPS", default=[
 INSTALLED_APPS = [*SHARED_APPS, *(app for app in TENANT_APPS if app not in SHARED_APPS)]
 TENANT_MODEL = "tenants.Tenant"
 TENANT_DOMAIN_MODEL = "tenants.Domain"
-TENANT_LIMIT_SET_CALLS = True  # else django-tenants sets the search_path before every single query
+# Else django-tenants sets the search_path before every single query, which doubles their number. It is safe here, since
+# this connection only ever looks into `public` (tenants' schemas are reached by tenants.postgres, as their own roles);
+# the one exception, provisioning.django_apps, sets it back at once.
+TENANT_LIMIT_SET_CALLS = True
 TENANT_BASE_DOMAIN = env.str("TENANT_BASE_DOMAIN", default="tenants.localhost")
 
 MIDDLEWARE = [

@@ -93,8 +93,11 @@ def _migrate(schema: str) -> None:
             hint="Mend the migration; nothing was kept.",
         ) from error
     finally:
-        # The connection may have been left looking into the schema that is about to go.
+        # The connection may have been left looking into the schema that is about to go. It is told at once and not by
+        # the next query, whose transaction might be rolled back, and this with it.
         django_connection.set_schema_to_public()  # type: ignore[attr-defined]
+        with django_connection.cursor():
+            pass
 
 
 def _forget_when(connection: psycopg.Connection[Any], schema: str) -> None:
