@@ -11,14 +11,16 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
+from psycopg import sql
 
-from provisioning import maintenance, services
+from provisioning import maintenance, services, slots
 from provisioning.models import TenantCredential
 from tenants.exceptions import Conflict, ControlPlaneError, InvalidInput, NotFound
 from tenants.models import AuditEvent
 from tenants.postgres import connect
-from tests.pooling.support import front, needs_pgbouncer, through
+from tests.pooling.support import WHO, front, needs_pgbouncer, registered, server, through
 from tests.provisioning.support import act, can_log_in, leftovers, log_in, provision
+from tests.support.fixtures import fresh_slug
 
 WHY = {"owner": "Ada (support)", "reason": "ticket 4711"}
 
@@ -255,6 +257,36 @@ def test_it_goes_through_the_pooler_too(template: Any, major: str) -> None:
                 session.execute("SELECT 1")
         with pytest.raises(psycopg.OperationalError):
             through(issued.connection)
+
+
+def test_they_live_where_no_superuser_has_installed_the_functions(template: Any) -> None:
+    where = server(
+        "15"
+    )  # from 16 on, the groups would have to be the login's own, too, and on this server they are not
+    name = fresh_slug("bare").replace("-", "_")
+    with psycopg.connect(where.url, autocommit=True) as session:
+        session.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    try:
+        cluster = registered(where, name)
+        assert slots.build(slots.reserve(cluster, template))
+        made = services.provision_tenant(
+            name="Acme", slug=fresh_slug(), cluster=cluster.name, template=template.template.name, **WHO
+        )
+        with connect(cluster.dsn()) as link:
+            owner = "SELECT proowner = current_user::regrole FROM pg_proc WHERE oid = 'cp.version()'::regprocedure"
+            assert link.execute(owner).fetchone() == (True,)
+        first, second = issue(made), issue(made, access="read_write")
+        with log_in(first.connection) as session:
+            assert session.execute("SELECT count(*) FROM customers").fetchone() is not None
+        act(services.close_credential, made.tenant, credential_id=first.credential.pk)
+        act(services.suspend_tenant, made.tenant)
+        assert not can_log_in(second.connection)
+        assert [role_exists(made, one.credential.login) for one in (first, second)] == [False, False]
+        slots.remove_from_cluster(cluster.dsn(), made.tenant.schema_name)
+        assert leftovers(cluster, made.tenant.schema_name) == []
+    finally:
+        with psycopg.connect(where.url, autocommit=True) as session:
+            session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def command(name: str, *arguments: str) -> Any:
