@@ -49,6 +49,18 @@ _NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
     (
         "Access",
         (
+            (
+                "Isolation findings",
+                "tenants_isolationfinding_changelist",
+                "gpp_maybe",
+                "tenants.view_isolationfinding",
+            ),
+            (
+                "Isolation attempts",
+                "tenants_isolationattempt_changelist",
+                "person_alert",
+                "tenants.view_isolationattempt",
+            ),
             ("Audit events", "tenants_auditevent_changelist", "fact_check", "tenants.view_auditevent"),
             ("Verifications", "tenants_auditverification_changelist", "verified", "tenants.view_auditverification"),
             ("Reviews", "tenants_auditreview_changelist", "task_alt", "tenants.view_auditreview"),

@@ -252,6 +252,8 @@ CELERY_BEAT_SCHEDULE = {
     "checkpoint-audit-log": {"task": "tenants.checkpoint_audit_log", "schedule": 60.0, "options": {"expires": 60}},
     "verify-audit-log": {"task": "tenants.verify_audit_log", "schedule": 300.0, "options": {"expires": 300}},
     "verify-whole-audit-log": {"task": "tenants.verify_whole_audit_log", "schedule": crontab(hour=3, minute=23)},
+    "check-isolation": {"task": "provisioning.check_isolation", "schedule": 300.0, "options": {"expires": 300}},
+    "probe-new-tenants": {"task": "provisioning.probe_new_tenants", "schedule": 30.0, "options": {"expires": 30}},
     "check-poolers": {"task": "tenants.check_poolers", "schedule": 30.0, "options": {"expires": 30}},
     "sync-poolers": {"task": "tenants.sync_poolers", "schedule": 5.0, "options": {"expires": 5}},
     "tidy-door": {"task": "door.tidy", "schedule": crontab(minute="*/10")},
@@ -265,6 +267,10 @@ AUDIT_CHECKPOINT_URLS = [url.strip() for url in secret("AUDIT_CHECKPOINT_URLS", 
 
 # A retiring login that was in no use for so long may be closed before its deadline.
 ROTATION_UNUSED_MINUTES = env.int("ROTATION_UNUSED_MINUTES", default=15)
+
+# Tenants of each cluster whose own login tries at each check, and what is done with one that can reach too far.
+ISOLATION_PROBE_SAMPLE = env.int("ISOLATION_PROBE_SAMPLE", default=5)
+ISOLATION_ON_VIOLATION = env.choice("ISOLATION_ON_VIOLATION", ("report", "suspend"), default="report")
 
 # A worker whose lease has run out is taken for dead, and its operation goes to another.
 OPERATION_LEASE_SECONDS = env.float("OPERATION_LEASE_SECONDS", default=20)

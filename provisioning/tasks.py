@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from provisioning import maintenance, pool
+from provisioning import isolation, maintenance, pool
 
 
 @shared_task(name="provisioning.fill_pools")
@@ -62,3 +62,15 @@ def drop_scratch() -> int:
 def maintain_timeseries() -> int:
     """Make time-series partitions ahead, and drop those past their retention."""
     return maintenance.maintain_timeseries()
+
+
+@shared_task(name="provisioning.check_isolation")
+def check_isolation() -> int:
+    """Prove that tenants are kept apart, on every cluster."""
+    return isolation.check_all()
+
+
+@shared_task(name="provisioning.probe_new_tenants")
+def probe_new_tenants() -> int:
+    """Try with the logins of tenants that were never tried."""
+    return isolation.probe_new_tenants()

@@ -11,6 +11,7 @@ VIEWER, OPERATOR, AUDITOR, ADMINISTRATOR = "viewer", "operator", "auditor", "adm
 _VIEWER = """
 tenants.view_tenant tenants.view_operation tenants.view_cluster tenants.view_plan
 provisioning.view_purgerequest
+tenants.view_isolationfinding tenants.view_isolationattempt
 provisioning.view_template provisioning.view_templateversion provisioning.view_schemaslot
 """.split()
 

@@ -117,6 +117,22 @@ BEGIN
   END LOOP;
 END $$;
 
+-- What was last set as each login's password: a hash of its verifier, by which a change by anybody else is seen.
+CREATE TABLE IF NOT EXISTS cp.verifiers (login text PRIMARY KEY, hash bytea NOT NULL);
+REVOKE ALL ON cp.verifiers FROM PUBLIC;
+
+-- Logins whose password is not the one that was set: `changed` or `removed`. One row `unreadable` where we may not look.
+CREATE OR REPLACE FUNCTION cp.verifier_drift() RETURNS TABLE (login text, state text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN QUERY
+    SELECT v.login, CASE WHEN a.rolpassword IS NULL THEN 'removed' ELSE 'changed' END
+      FROM cp.verifiers AS v JOIN pg_authid AS a ON a.rolname = v.login
+     WHERE (a.rolpassword IS NULL AND a.rolcanlogin) OR sha256(convert_to(a.rolpassword, 'UTF8')) <> v.hash;
+EXCEPTION WHEN insufficient_privilege THEN
+  RETURN QUERY SELECT ''::text, 'unreadable'::text;
+END $$;
+
 -- Gives a login a new password, of which only the SCRAM verifier ever comes here. Apart from letting it in, since it is
 -- slow: to refuse the empty password, the server goes through all rounds of the hash again.
 CREATE OR REPLACE FUNCTION cp.set_password(schema_name text, login text, verifier text) RETURNS void
@@ -127,6 +143,8 @@ BEGIN
     RAISE EXCEPTION 'this is not a SCRAM verifier' USING ERRCODE = 'invalid_password';
   END IF;
   EXECUTE format('ALTER ROLE %I PASSWORD %L', login, verifier);
+  INSERT INTO cp.verifiers VALUES (login, sha256(convert_to(verifier, 'UTF8')))
+  ON CONFLICT ON CONSTRAINT verifiers_pkey DO UPDATE SET hash = excluded.hash;
 END $$;
 
 -- Lets logins in, with the passwords they have.
@@ -169,6 +187,7 @@ BEGIN
                        AND rolname ~ '_r[ow]_[a-z2-7]{6}$' LOOP
     PERFORM cp.drop_credential(schema_name, additional);
   END LOOP;
+  DELETE FROM cp.verifiers AS v WHERE left(v.login, 22) = schema_name;
   IF to_regrole(owner) IS NOT NULL THEN
     IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
       EXECUTE format('GRANT %I TO %I', owner, current_user);
@@ -217,6 +236,7 @@ BEGIN
     END IF;
     EXECUTE format('DROP OWNED BY %I', login);
     EXECUTE format('DROP ROLE %I', login);
+    DELETE FROM cp.verifiers AS v WHERE v.login = drop_migrator.login;
   END IF;
 END $$;
 
@@ -263,6 +283,7 @@ BEGIN
     END IF;
     EXECUTE format('DROP OWNED BY %I', login);
     EXECUTE format('DROP ROLE %I', login);
+    DELETE FROM cp.verifiers AS v WHERE v.login = drop_credential.login;
   END IF;
 END $$;
 
@@ -364,5 +385,110 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     JOIN cp.reap_candidates(0) AS c ON c.pid = wanted.pid AND c.rule = wanted.rule AND c.since = wanted.since
    WHERE pg_terminate_backend(c.pid)
 $$;
+
+-- The server's JSON log files, the one that is written last. `head` tells a file from another of its name.
+CREATE OR REPLACE FUNCTION cp.log_files() RETURNS TABLE (name text, size bigint, head text)
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT f.name, f.size,
+         encode(sha256(pg_read_binary_file(current_setting('log_directory') || '/' || f.name, 0, 120, true)), 'hex')
+    FROM pg_ls_logdir() AS f WHERE f.name ~ '^[A-Za-z0-9_.-]+\.json$'
+   ORDER BY coalesce(pg_current_logfile('jsonlog') LIKE '%' || f.name, false), f.modification, f.name
+$$;
+
+-- Of which kind a statement is: its first words, and never what it says.
+CREATE OR REPLACE FUNCTION cp.statement_kind(statement text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  WITH bare AS (
+    SELECT upper(regexp_replace(statement, '^(\s+|--[^\n]*(\n|$)|/\*([^*]|\*+[^*/])*\*+/)*', '')) AS text
+  ), word AS (SELECT text, regexp_match(text, '^([A-Z]+)(?:\s+([A-Z]+)\M)?') AS w FROM bare)
+  SELECT CASE
+    WHEN text ~ '^SET\s+((LOCAL|SESSION)\s+)?ROLE\M' THEN 'SET ROLE'
+    WHEN text ~ '^SET\s+((LOCAL|SESSION)\s+)?SESSION\s+AUTHORIZATION\M' THEN 'SET SESSION AUTHORIZATION'
+    WHEN w[1] = ANY ('{SELECT,INSERT,UPDATE,DELETE,MERGE,COPY,DO,CALL,EXECUTE,FETCH,DECLARE,PREPARE,EXPLAIN,VACUUM,
+                       ANALYZE,SET,TRUNCATE,REINDEX,CLUSTER,REFRESH,LISTEN,NOTIFY,WITH,TABLE,VALUES,GRANT,REVOKE,LOCK,
+                       REASSIGN,LOAD,CHECKPOINT}') THEN w[1]
+    WHEN w[1] = ANY ('{DROP,ALTER,CREATE,COMMENT,SECURITY,IMPORT}') THEN w[1] ||
+      CASE WHEN w[2] = ANY ('{SCHEMA,TABLE,INDEX,VIEW,FUNCTION,TYPE,ROLE,USER,GROUP,DATABASE,SEQUENCE,POLICY,TRIGGER,
+                              EXTENSION,SYSTEM,DEFAULT,ON,LABEL,OWNED,SERVER,PUBLICATION,SUBSCRIPTION}')
+           THEN ' ' || w[2] ELSE '' END
+    ELSE 'OTHER' END FROM word
+$$;
+
+-- What a part of the log tells of tenants' attempts: a privilege that was refused on what is another tenant's or the
+-- control plane's, more rights that were asked for, a wrong password. Nothing of a statement or a message comes out but
+-- of which kind it was and what it was aimed at. The first row tells only how far was read: whole lines.
+CREATE OR REPLACE FUNCTION cp.log_attempts(file text, start bigint, bytes int) RETURNS TABLE (
+  next_byte bigint, at timestamptz, kind text, login text, target text, statement text, address text, pid int,
+  application text
+) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  raw bytea;
+  lines text;
+  line text;
+  entry jsonb;
+  message text;
+  query text;
+  object text[];
+  own text;
+BEGIN
+  IF file !~ '^[A-Za-z0-9_.-]+\.json$' THEN
+    RAISE EXCEPTION 'not the name of a log file' USING ERRCODE = 'invalid_name';
+  END IF;
+  raw := pg_read_binary_file(current_setting('log_directory') || '/' || file, start, least(bytes, 4194304), true);
+  BEGIN
+    lines := convert_from(coalesce(raw, ''), 'LATIN1');  -- one character a byte, wherever it was cut
+  EXCEPTION WHEN character_not_in_repertoire OR untranslatable_character THEN
+    lines := '';
+    start := start + octet_length(raw);  -- a crash left zeros
+  END;
+  IF strpos(lines, chr(10)) > 0 THEN
+    lines := left(lines, length(lines) - strpos(reverse(lines), chr(10)) + 1);
+  ELSIF length(lines) < bytes THEN
+    lines := '';  -- the last line is still being written
+  END IF;
+  next_byte := start + length(lines);
+  RETURN NEXT;
+  FOR line IN SELECT l FROM string_to_table(lines, chr(10)) AS l
+               WHERE l LIKE '%"state_code":"42501"%' OR l LIKE '%"state_code":"28P01"%' LOOP
+    BEGIN
+      entry := convert_from(convert_to(line, 'LATIN1'), 'UTF8')::jsonb;
+      at := (entry ->> 'timestamp')::timestamptz;
+    EXCEPTION WHEN data_exception OR character_not_in_repertoire OR untranslatable_character THEN
+      CONTINUE;
+    END;
+    login := entry ->> 'user';
+    own := substring(login from '^(t_[a-z2-7]{20})_[a-z0-9_]+$');
+    message := coalesce(entry ->> 'message', '');
+    query := coalesce(entry ->> 'statement', '');
+    CONTINUE WHEN own IS NULL OR entry ->> 'state_code' NOT IN ('42501', '28P01');
+    statement := cp.statement_kind(query);
+    object := regexp_match(message, '^permission denied for ([a-z ]+) "?([^" ]{1,63})"?$');
+    kind := NULL;
+    IF entry ->> 'state_code' = '28P01' THEN
+      kind := 'login'; target := login; login := ''; statement := 'LOGIN';
+    ELSIF message ~* '(set|alter|create|drop|grant|revoke|rename|reassign) role|session authorization|admin option|external program'
+       OR message ~* 'must be (a )?superuser|superuser attribute|createrole|bypassrls|replication|must be able to set role'
+       OR statement ~ '^(SET ROLE|SET SESSION AUTHORIZATION|(ALTER|CREATE|DROP) (ROLE|USER|GROUP)|ALTER SYSTEM)$' THEN
+      kind := 'escalation';
+      target := coalesce(substring(message from 'role "([^"]{1,63})"'), substring(query from 't_[a-z2-7]{20}_[a-z0-9_]+'),
+                         (regexp_match(query, '\m(?:role|user|group|authorization)\s+"?([a-z0-9_]{1,63})', 'i'))[1], '');
+    ELSIF object[1] = 'database' THEN
+      kind := 'database'; target := object[2]; statement := 'CONNECT';
+    ELSE
+      SELECT m[1] INTO target FROM regexp_matches(message || ' ' || query, '(t_[a-z2-7]{20})', 'g') AS m
+       WHERE m[1] <> own LIMIT 1;
+      IF target IS NOT NULL THEN
+        kind := 'foreign_object';
+      ELSIF object[1] = 'schema' AND object[2] IN ('public', 'cp') THEN
+        kind := 'control_plane'; target := object[2];
+      END IF;
+    END IF;
+    CONTINUE WHEN kind IS NULL;
+    address := coalesce(entry ->> 'remote_host', '');
+    pid := (entry ->> 'pid')::int;
+    application := CASE WHEN entry ->> 'application_name' ~ '^cp-probe [0-9a-f]{32}$' THEN entry ->> 'application_name' ELSE '' END;
+    RETURN NEXT;
+  END LOOP;
+END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA cp FROM PUBLIC;

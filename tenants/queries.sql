@@ -30,5 +30,6 @@ SELECT format('ALTER SCHEMA cp OWNER TO %%I', current_user)
 UNION ALL
 SELECT format('ALTER FUNCTION %%s OWNER TO %%I', p.oid::regprocedure, current_user)
 FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'cp'::regnamespace AND p.proowner <> current_user::regrole
+UNION ALL SELECT format('ALTER TABLE cp.verifiers OWNER TO %%I', current_user)
 UNION ALL SELECT format('GRANT USAGE ON SCHEMA cp TO %%I', %(owner)s::text)
 UNION ALL SELECT format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA cp TO %%I', %(owner)s::text);

@@ -386,6 +386,27 @@ class ReaperSerializer(serializers.Serializer[Any]):
         return reaper.ended
 
 
+class IsolationCheckSerializer(serializers.Serializer[Any]):
+    """The last proof that tenants of a cluster are kept apart."""
+
+    started_at = serializers.DateTimeField()
+    seconds = serializers.FloatField()
+    ok = serializers.BooleanField(help_text="It was carried out, and nothing critical is open.")
+    schemas = serializers.IntegerField()
+    probed = serializers.IntegerField(help_text="Tenants whose own login tried.")
+    critical = serializers.IntegerField()
+    warnings = serializers.IntegerField()
+    error = serializers.CharField()
+
+
+class LogWatchSerializer(serializers.Serializer[Any]):
+    """The watch over a server's log for attempts at other tenants."""
+
+    is_watched = serializers.BooleanField()
+    reason = serializers.CharField(help_text="Why it is not watched.")
+    seen_at = serializers.DateTimeField(allow_null=True)
+
+
 class ClusterSerializer(serializers.Serializer[Any]):
     """A database that tenants live in. Addresses are those that tenants use; no credentials."""
 
@@ -398,6 +419,8 @@ class ClusterSerializer(serializers.Serializer[Any]):
     port = serializers.SerializerMethodField()
     pooler = serializers.SerializerMethodField(help_text="What tenants connect through, if there is one.")
     reaper = serializers.SerializerMethodField(help_text="The watch over tenants' sessions there.")
+    isolation_check = serializers.SerializerMethodField(help_text="The last proof that its tenants are kept apart.")
+    log_watch = serializers.SerializerMethodField(help_text="The watch over its log for attempts.")
     server_version = serializers.CharField()
     extensions = serializers.SerializerMethodField()
     pool_target = serializers.IntegerField()
@@ -425,6 +448,18 @@ class ClusterSerializer(serializers.Serializer[Any]):
         """When it last looked, and what it did."""
         reaper = getattr(cluster, "reaper", None)
         return None if reaper is None else ReaperSerializer(reaper).data
+
+    @extend_schema_field(IsolationCheckSerializer(allow_null=True))
+    def get_isolation_check(self, cluster: Any) -> Any:
+        """Its result and time."""
+        checks = cluster.latest_checks if hasattr(cluster, "latest_checks") else cluster.isolation_checks.all()[:1]
+        return IsolationCheckSerializer(checks[0]).data if checks else None
+
+    @extend_schema_field(LogWatchSerializer(allow_null=True))
+    def get_log_watch(self, cluster: Any) -> Any:
+        """Whether attempts are seen."""
+        watch = getattr(cluster, "log_watch", None)
+        return None if watch is None else LogWatchSerializer(watch).data
 
     @extend_schema_field(PoolerSerializer(allow_null=True))
     def get_pooler(self, cluster: Any) -> Any:

@@ -16,6 +16,7 @@ from tenants.exceptions import NotFound
 from tenants.filters import AuditEventFilter, OperationFilter
 from tenants.ledger import export, status
 from tenants.models import AuditEvent, Cluster, Operation, Plan
+from tenants.models.isolation import with_isolation
 from tenants.rest.context import actor_of, source_of
 from tenants.rest.fields import represent
 from tenants.rest.filters import StrictFilterBackend
@@ -216,7 +217,7 @@ class AuditEventDetail(ApiView):
 class ClusterList(ListView):
     """Where tenants live."""
 
-    queryset = Cluster.objects.select_related("pooler", "reaper")
+    queryset = with_isolation(Cluster.objects.select_related("pooler", "reaper", "log_watch"))
     serializer_class = ClusterSerializer
     required_scopes = {"GET": "clusters:read"}
     required_permissions = {"GET": "tenants.view_cluster"}
@@ -230,7 +231,7 @@ class ClusterList(ListView):
 class ClusterDetail(ApiView):
     """One cluster."""
 
-    queryset = Cluster.objects.select_related("pooler", "reaper")
+    queryset = with_isolation(Cluster.objects.select_related("pooler", "reaper", "log_watch"))
     serializer_class = ClusterSerializer
     required_scopes = {"GET": "clusters:read"}
     required_permissions = {"GET": "tenants.view_cluster"}

@@ -19,7 +19,7 @@ from controlplane.embedded import ports
 from controlplane.embedded.account import Account, reachable_copy, reachable_home, service_account
 from controlplane.embedded.bootstrap import DATABASE, ROLE, prepare_cluster
 from controlplane.embedded.errors import EmbeddedServerError
-from controlplane.embedded.files import HomeLock, kept_secret, read_since, write_private
+from controlplane.embedded.files import HomeLock, kept_secret, open_log, read_since, write_private
 from controlplane.embedded.process import (
     ServerProcess,
     check_libraries,
@@ -40,7 +40,12 @@ SETTINGS: Mapping[str, str] = {
     "ssl": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "logging_collector": "off",
+    # JSON beside text: attempts at other tenants are read from it. One file of each, appended to: others may cut it.
+    "logging_collector": "on",
+    "log_destination": "stderr,jsonlog",
+    "log_filename": "postgres.log",
+    "log_rotation_age": "0",
+    "log_rotation_size": "0",
     "log_line_prefix": "%m [%p] %q%u@%d %a ",
     "lc_messages": "C.UTF-8",
     "max_wal_size": "2GB",
@@ -117,8 +122,13 @@ class EmbeddedPostgres:
 
     @property
     def log(self) -> Path:
-        """What the server wrote."""
-        return self.home / "postgres.log"
+        """What the server wrote, from its first words on."""
+        return self.home / "log" / "postgres.log"
+
+    @property
+    def json_log(self) -> Path:
+        """The same as JSON, since it takes connections."""
+        return self.log.with_suffix(".json")
 
     @property
     def pid(self) -> int | None:
@@ -177,6 +187,7 @@ class EmbeddedPostgres:
         lock = HomeLock(self.home / "lock")
         lock.acquire(f"The PostgreSQL in {self.home}")
         self._lock = lock
+        account.make_directory(self.log.parent)
         try:
             self._make_runnable(account)
             self._end_leftover()
@@ -269,13 +280,17 @@ class EmbeddedPostgres:
         self.port = self._choose_port()
         config = self.home / "postgresql.conf"
         values = {**self.settings, "port": str(self.port), "unix_socket_directories": str(self._socket_dir)}
+        values["log_directory"] = str(self.log.parent)
         lines = ["# Written at every start; use ALTER SYSTEM, or data/postgresql.conf for what is not here."]
         lines += [f"include {_quoted(f'{self.data}/postgresql.conf')}"]
         lines += [f"{name} = {_quoted(value)}" for name, value in values.items()]
         config.unlink(missing_ok=True)
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         config.chmod(0o644)
-        self._log_offset = self.log.stat().st_size if self.log.exists() else 0
+        with open_log(self.log) as handle:
+            if account.switch:  # the server itself writes to it too
+                os.chown(handle.fileno(), *account.owner)
+            self._log_offset = handle.seek(0, os.SEEK_END)
         argv = [str(self.bin_dir / "postgres"), "-D", str(self.data), "-c", f"config_file={config}"]
         # SIGINT is PostgreSQL's clean fast shutdown: what it gets should we be killed without a chance to stop it.
         self._process = ServerProcess(argv, account=account, log=self.log, death_signal="INT")

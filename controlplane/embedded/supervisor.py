@@ -258,6 +258,10 @@ class Supervisor:
                 copy.touch(mode=0o600)
                 shutil.copyfile(log, copy)
                 os.truncate(log, 0)
+        for server in self.servers.values():
+            json_log = server.json_log if isinstance(server, EmbeddedPostgres) else None
+            if json_log and json_log.exists() and json_log.stat().st_size > LOG_LIMIT:
+                os.truncate(json_log, 0)  # it is read while it grows; the text is what is kept
 
     def _end(self) -> None:
         """Stop the programs side by side, then the servers with the time that is left of 15 s."""

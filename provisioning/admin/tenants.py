@@ -23,7 +23,7 @@ from tenants.admin.forms import form_page
 from tenants.admin.operations import may_retry, progress_context, steps_of
 from tenants.callers import actor_of, source_of
 from tenants.exceptions import ControlPlaneError
-from tenants.models import AuditEvent, Operation, Tenant
+from tenants.models import AuditEvent, IsolationCheck, Operation, Tenant, TenantProbe
 from tenants.models.operations import OPEN_STATES
 from tenants.operations import retryable
 from tenants.recent import ask_first
@@ -193,6 +193,9 @@ class TenantAdmin(ControlPlaneAdmin):
             may_edit=not busy and tenant.state in EDITABLE_STATES and request.user.has_perm("tenants.change_tenant"),
             again=self._again(request, tenant, operations), limits=_limit_rows(tenant), **self._connection(tenant),
             events=self._events(request, tenant), lent=tenant.credentials.filter(closed_at__isnull=True),
+            probe=TenantProbe.objects.filter(tenant=tenant).first(),
+            proof=IsolationCheck.objects.filter(cluster=tenant.cluster_id).first(),
+            findings=tenant.isolation_findings.filter(resolved_at=None)[:_SHOWN_EVENTS],
         )  # fmt: skip
 
     def _connection(self, tenant: Tenant) -> dict[str, Any]:

@@ -23,9 +23,10 @@ from tenants.callers import actor_of, source_of
 from tenants.exceptions import ControlPlaneError
 from tenants.hardening.levels import ORDER, STAYS_OPEN, Level
 from tenants.hardening.prepare import prepare_cluster
-from tenants.models import AuditEvent, Cluster, Reaper, Tenant
+from tenants.models import AuditEvent, Cluster, LogWatch, Reaper, Tenant
 
 _PORT = [MinValueValidator(1), MaxValueValidator(65_535)]
+SHOWN_FINDINGS = 10
 
 
 class ClusterForm(PageForm):
@@ -184,7 +185,9 @@ class ClusterAdmin(PoolerPages):
             stays_open=STAYS_OPEN.get(Level(cluster.isolation_level)) if cluster.isolation_level else None,
             logins=cluster.logins.all(), isolation=self.isolation(cluster),
             reaper=Reaper.objects.filter(cluster=cluster).first(), pooler=pooler, pools=busiest_pools(pooler),
-            told="{}:{}".format(*cluster.public_address()),
+            told="{}:{}".format(*cluster.public_address()), watch=LogWatch.objects.filter(cluster=cluster).first(),
+            proof=cluster.isolation_checks.first(),
+            findings=cluster.isolation_findings.filter(resolved_at=None).order_by("severity")[:SHOWN_FINDINGS],
         )  # fmt: skip
 
     def edit_view(self, request: HttpRequest, object_id: int) -> HttpResponse:

@@ -12,6 +12,7 @@ from tenants.models.audit import (
     AuditVerification,
 )
 from tenants.models.clusters import Cluster, ClusterLogin
+from tenants.models.isolation import IsolationAttempt, IsolationCheck, IsolationFinding, LogWatch, TenantProbe
 from tenants.models.operations import Operation, OperationStep
 from tenants.models.plans import Plan
 from tenants.models.poolers import Pooler
@@ -32,11 +33,16 @@ __all__ = [
     "ClusterLogin",
     "Domain",
     "IdempotencyRecord",
+    "IsolationAttempt",
+    "IsolationCheck",
+    "IsolationFinding",
+    "LogWatch",
     "Operation",
     "OperationStep",
     "Plan",
     "Pooler",
     "Reaper",
     "Tenant",
+    "TenantProbe",
     "TenantRole",
 ]

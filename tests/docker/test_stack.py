@@ -100,7 +100,7 @@ def test_preparing_again_changes_nothing_and_keeps_no_password(stack: Stack) -> 
     assert row
     assert row[0] > 0
     assert row[1] == 0
-    assert stack.secret("controlplane_password") not in (stack.home / "postgres" / "postgres.log").read_text()
+    assert stack.secret("controlplane_password") not in (stack.home / "postgres" / "log" / "postgres.log").read_text()
 
 
 def test_redis_wants_its_password_and_writes(stack: Stack) -> None:

@@ -91,7 +91,7 @@ def test_no_line_of_pg_hba_trusts(server: EmbeddedPostgres) -> None:
 
 
 def test_secrets_are_private_files(server: EmbeddedPostgres) -> None:
-    for name in ("superuser.password", "controlplane.password", "postgres.log"):
+    for name in ("superuser.password", "controlplane.password", "log/postgres.log", "log/postgres.json"):
         assert stat.S_IMODE((server.home / name).stat().st_mode) == 0o600
     assert stat.S_IMODE(server.data.stat().st_mode) == 0o700
     assert not (server.home / "initdb.password").exists()

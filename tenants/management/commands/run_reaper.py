@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from tenants import detection
 from tenants.management.base import ControlPlaneCommand
 from tenants.management.lookup import find_cluster
 from tenants.management.output import Output
@@ -16,6 +17,8 @@ from tenants.models import Cluster
 from tenants.postgres import connect
 from tenants.reaping import reap_cluster, watch_all
 from tenants.reaping.watch import PURPOSE
+
+READING_SECONDS = 5.0
 
 
 class Command(ControlPlaneCommand):
@@ -26,7 +29,9 @@ class Command(ControlPlaneCommand):
         "something that is not its tenant's. idle_in_transaction and statement_too_long: beyond the plan's limit (or "
         "the tenant's own) by half a second; a migrator's statements may take longer.\n\n"
         "Each end is an audit event (session.reaped) with the rule and the kind of statement, never its text. With "
-        "--once it looks one time and tells what it did."
+        "--once it looks one time and tells what it did.\n\n"
+        "Beside that it reads the servers' JSON logs every two seconds and notes tenants' attempts at what is not "
+        "theirs (isolation.attempt); with --once it does not."
     )
     examples = """
   manage.py run_reaper
@@ -44,7 +49,10 @@ class Command(ControlPlaneCommand):
         logging.getLogger().setLevel(logging.INFO)
         end = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: end.set())
+        reading = threading.Thread(target=detection.watch_all, args=(end,), name="detector")
+        reading.start()
         watch_all(end)
+        reading.join(READING_SECONDS)
         return {"ended": []}
 
     def _once(self, row: Cluster) -> list[dict[str, Any]]:

@@ -1,0 +1,223 @@
+"""The check: prove, try, write down, and act on what was found."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from provisioning import services
+from provisioning.isolation.catalog import QUERIES, Finding, Proof, prove
+from provisioning.isolation.probes import REACHED, UNPROVEN, Side, probe
+from tenants import audit
+from tenants.actors import BEAT, SYSTEM, Actor, Source
+from tenants.exceptions import ControlPlaneError
+from tenants.models import Cluster, IsolationCheck, IsolationFinding, Pooler, Tenant, TenantProbe, TenantRole
+from tenants.models.clusters import ClusterLogin
+from tenants.models.isolation import Severity
+from tenants.postgres import connect
+
+log = logging.getLogger(__name__)
+PURPOSE = ClusterLogin.Purpose.MONITOR
+PROOF_TIMEOUT_MS = 120_000
+NEW_AT_ONCE = 20
+KEPT_CHECKS = 500
+PROBE_CODE = "probe"
+
+
+def check_isolation(
+    *, cluster: Cluster, sample: int | None = None, tenants: Sequence[Tenant] = (), actor: Actor, source: Source
+) -> IsolationCheck:
+    """Prove all schemas of a cluster by its catalog; try with the logins of `tenants` and of a sample of those that
+    were tried longest ago (`ISOLATION_PROBE_SAMPLE`; the new ones come first).
+
+    What is found is kept until a later check does not find it; a new critical finding is audited, and, where
+    `ISOLATION_ON_VIOLATION` is `suspend`, its offender is suspended. A cluster that cannot be read gives a check with
+    `error`, and raises nothing.
+    """
+    begun = time.monotonic()
+    check = IsolationCheck(cluster=cluster, started_at=timezone.now())
+    try:
+        proof, tables = _prove(cluster)
+    except ControlPlaneError as error:
+        check.error = str(error)[:500]
+    else:
+        size = settings.ISOLATION_PROBE_SAMPLE if sample is None else sample
+        chosen = {t.pk: t for t in [*tenants, *_candidates(cluster)[:size]]}
+        tried, by_probe = _probe(chosen.values(), tables)
+        check.schemas, check.probed, check.unverified = len(proof.schemas), len(tried), proof.unverified
+        _note(cluster, [*proof.findings, *by_probe], tried, actor=actor, source=source)
+    still = IsolationFinding.objects.filter(cluster=cluster, resolved_at=None)
+    check.critical = still.filter(severity=Severity.CRITICAL).count()
+    check.warnings = still.filter(severity=Severity.WARNING).count()
+    check.seconds = time.monotonic() - begun
+    check.save()
+    kept = IsolationCheck.objects.filter(cluster=cluster).values("pk")[:KEPT_CHECKS]
+    IsolationCheck.objects.filter(cluster=cluster).exclude(pk__in=list(kept.values_list("pk", flat=True))).delete()
+    return check
+
+
+def check_all() -> int:
+    """Check every cluster; beat's way in. Returns how many are well."""
+    return sum(check_isolation(cluster=row, actor=SYSTEM, source=BEAT).ok for row in Cluster.objects.all())
+
+
+def probe_new_tenants() -> int:
+    """Try with the logins of active tenants that were never tried. Returns how many were."""
+    count = 0
+    for cluster in Cluster.objects.filter(tenants__state=Tenant.State.ACTIVE, tenants__isolation_probe=None).distinct():
+        new = list(_candidates(cluster).filter(isolation_probe=None)[:NEW_AT_ONCE])
+        try:
+            with _session(cluster) as connection:
+                tables = _tables(connection, [row[0] for row in connection.execute(QUERIES["schemas"])])
+        except ControlPlaneError as error:
+            log.warning("isolation.probe_failed", extra={"cluster": cluster.name, "error": error.code})
+            continue
+        tried, findings = _probe(new, tables)
+        _note(cluster, findings, tried, catalog=False, actor=SYSTEM, source=BEAT)
+        count += len(tried)
+    return count
+
+
+def _session(cluster: Cluster) -> Any:
+    return connect(
+        cluster.dsn(PURPOSE), autocommit=True, application_name="controlplane isolation",
+        statement_timeout_ms=PROOF_TIMEOUT_MS,
+    )  # fmt: skip
+
+
+def _prove(cluster: Cluster) -> tuple[Proof, dict[str, Side]]:
+    with _session(cluster) as connection:
+        proof = prove(connection, cluster)
+        return proof, _tables(connection, proof.schemas)
+
+
+def _tables(connection: Any, schemas: Sequence[str]) -> dict[str, Side]:
+    rows = connection.execute(QUERIES["first_tables"], {"schemas": list(schemas)})
+    return {schema: Side(schema, table) for schema, table in rows}
+
+
+def _candidates(cluster: Cluster) -> QuerySet[Tenant]:
+    """Active tenants, those that were never tried first, then by how long ago."""
+    active = Tenant.objects.filter(cluster=cluster, state=Tenant.State.ACTIVE)
+    return active.order_by(F("isolation_probe__probed_at").asc(nulls_first=True), "created_at")
+
+
+def _probe(tenants: Iterable[Tenant], tables: dict[str, Side]) -> tuple[list[Tenant], list[Finding]]:
+    """Try with each tenant's login against the next schema of the database."""
+    wanted = {tenant.pk: tenant for tenant in tenants}
+    active = TenantRole.objects.filter(tenant__in=wanted, state=TenantRole.State.ACTIVE)
+    roles = active.select_related("tenant__cluster__pooler")
+    names = sorted(tables)
+    tried, findings = [], []
+    for role in roles:
+        tenant = role.tenant
+        own = tables.get(tenant.schema_name)
+        other = _next(names, tenant.schema_name)
+        if own is None or other is None:
+            continue
+        pooler: Pooler | None = getattr(tenant.cluster, "pooler", None)
+        try:
+            results = probe(role, own, tables[other], pooler=pooler)
+        except ControlPlaneError as error:  # closed meanwhile, or its password was changed: the catalog tells
+            log.warning("isolation.probe_failed", extra={"tenant": tenant.slug, "error": error.code})
+            continue
+        findings += _judge(tenant, results)
+        tried.append(tenant)
+    return tried, findings
+
+
+def _next(names: Sequence[str], schema: str) -> str | None:
+    """The schema after this one, around the end."""
+    others = [name for name in names if name != schema]
+    return next((name for name in others if name > schema), others[0] if others else None)
+
+
+def _judge(tenant: Tenant, results: dict[str, str]) -> list[Finding]:
+    bad = {name: result for name, result in results.items() if result in (REACHED, UNPROVEN)}
+    TenantProbe.objects.update_or_create(
+        tenant=tenant, defaults={"probed_at": timezone.now(), "ok": not bad, "results": results}
+    )
+    schema = tenant.schema_name
+    return [
+        Finding(
+            PROBE_CODE,
+            Severity.CRITICAL if result == REACHED else Severity.WARNING,
+            schema,
+            schema,
+            name,
+            "its login could do it" if result == REACHED else "the control did not work",
+        )
+        for name, result in bad.items()
+    ]
+
+
+def _note(
+    cluster: Cluster, found: Sequence[Finding], tried: Sequence[Tenant], *, catalog: bool = True, actor: Actor,
+    source: Source,
+) -> None:  # fmt: skip
+    """Bring the open findings up to date; audit what is new and critical, and what is gone; then act."""
+    probed = {tenant.schema_name for tenant in tried}
+    now = timezone.now()
+    with transaction.atomic():
+        Cluster.objects.select_for_update().get(pk=cluster.pk)
+        looked = [
+            row for row in IsolationFinding.objects.filter(cluster=cluster, resolved_at=None)
+            if (row.schema_name in probed if row.code == PROBE_CODE else catalog)
+        ]  # fmt: skip
+        known = {(row.schema_name, row.offender, row.code, row.subject): row for row in looked}
+        fresh = {finding.key: finding for finding in found}
+        owners = _owners(cluster, [finding.schema for finding in fresh.values()])
+        IsolationFinding.objects.filter(pk__in=[row.pk for key, row in known.items() if key in fresh]).update(
+            last_seen_at=now
+        )
+        new = [
+            IsolationFinding(
+                cluster=cluster, tenant=owners.get(one.schema), schema_name=one.schema, offender=one.offender,
+                code=one.code, severity=one.severity, subject=one.subject[:200], detail=one.detail[:300],
+                first_seen_at=now, last_seen_at=now,
+            )
+            for key, one in fresh.items() if key not in known
+        ]  # fmt: skip
+        IsolationFinding.objects.bulk_create(new, ignore_conflicts=True)
+        gone = [row for key, row in known.items() if key not in fresh]
+        IsolationFinding.objects.filter(pk__in=[row.pk for row in gone]).update(resolved_at=now)
+        for action, rows in (("isolation.violation", new), ("isolation.resolved", gone)):
+            for row in rows:
+                if row.severity == Severity.CRITICAL:
+                    audit.record(
+                        action, actor=actor, source=source, tenant=row.tenant, target=row.tenant or cluster,
+                        outcome="failure" if action == "isolation.violation" else "success", after=_told(row),
+                    )  # fmt: skip
+    if settings.ISOLATION_ON_VIOLATION == "suspend":
+        _suspend(cluster, {one.offender for one in fresh.values() if one.severity == Severity.CRITICAL})
+
+
+def _owners(cluster: Cluster, schemas: Iterable[str]) -> dict[str, Tenant]:
+    return {t.schema_name: t for t in Tenant.objects.filter(cluster=cluster, schema_name__in=set(schemas) - {""})}
+
+
+def _told(row: IsolationFinding) -> dict[str, Any]:
+    return {
+        "code": row.code, "schema": row.schema_name, "offender": row.offender, "subject": row.subject,
+        "detail": row.detail,
+    }  # fmt: skip
+
+
+def _suspend(cluster: Cluster, offenders: set[str]) -> None:
+    """Close the path of those that can reach too far, at once."""
+    for tenant in _owners(cluster, offenders).values():
+        if tenant.state == Tenant.State.ACTIVE:
+            try:
+                services.suspend_tenant(
+                    tenant_id=tenant.pk, reason="It can reach what is not its own: see its isolation findings.",
+                    actor=SYSTEM, source=BEAT,
+                )  # fmt: skip
+            except ControlPlaneError as error:  # another act is under way: the next check tries again
+                log.error("isolation.suspend_failed", extra={"tenant": tenant.slug, "error": error.code})
