@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -13,22 +15,32 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from provisioning import services
-from provisioning.isolation.catalog import QUERIES, Finding, Proof, prove
 from provisioning.isolation.probes import REACHED, UNPROVEN, Side, probe
 from tenants import audit
 from tenants.actors import BEAT, SYSTEM, Actor, Source
 from tenants.exceptions import ControlPlaneError
-from tenants.models import Cluster, IsolationCheck, IsolationFinding, Pooler, Tenant, TenantProbe, TenantRole
+from tenants.hardening.proof import Finding, Proof, prove
+from tenants.models import (
+    AuditEvent,
+    Cluster,
+    IsolationCheck,
+    IsolationFinding,
+    Pooler,
+    Tenant,
+    TenantProbe,
+    TenantRole,
+)
 from tenants.models.clusters import ClusterLogin
 from tenants.models.isolation import Severity
-from tenants.postgres import connect
+from tenants.postgres import connect, load_queries
 
 log = logging.getLogger(__name__)
+QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 PURPOSE = ClusterLogin.Purpose.MONITOR
 PROOF_TIMEOUT_MS = 120_000
-NEW_AT_ONCE = 20
+NEW_AT_ONCE = 10
 KEPT_CHECKS = 500
-PROBE_CODE = "probe"
+PROBE_CODE, PASSWORD_CODE = "probe", "password"
 
 
 def check_isolation(
@@ -52,7 +64,8 @@ def check_isolation(
         chosen = {t.pk: t for t in [*tenants, *_candidates(cluster)[:size]]}
         tried, by_probe = _probe(chosen.values(), tables)
         check.schemas, check.probed, check.unverified = len(proof.schemas), len(tried), proof.unverified
-        _note(cluster, [*proof.findings, *by_probe], tried, actor=actor, source=source)
+        unread = {text.split(":")[0] for text in proof.unverified}
+        _note(cluster, [*proof.findings, *by_probe], tried, unread=unread, actor=actor, source=source)
     still = IsolationFinding.objects.filter(cluster=cluster, resolved_at=None)
     check.critical = still.filter(severity=Severity.CRITICAL).count()
     check.warnings = still.filter(severity=Severity.WARNING).count()
@@ -75,12 +88,12 @@ def probe_new_tenants() -> int:
         new = list(_candidates(cluster).filter(isolation_probe=None)[:NEW_AT_ONCE])
         try:
             with _session(cluster) as connection:
-                tables = _tables(connection, [row[0] for row in connection.execute(QUERIES["schemas"])])
+                tables = _tables(connection)
         except ControlPlaneError as error:
             log.warning("isolation.probe_failed", extra={"cluster": cluster.name, "error": error.code})
             continue
         tried, findings = _probe(new, tables)
-        _note(cluster, findings, tried, catalog=False, actor=SYSTEM, source=BEAT)
+        _note(cluster, findings, tried, unread=None, actor=SYSTEM, source=BEAT)
         count += len(tried)
     return count
 
@@ -94,13 +107,12 @@ def _session(cluster: Cluster) -> Any:
 
 def _prove(cluster: Cluster) -> tuple[Proof, dict[str, Side]]:
     with _session(cluster) as connection:
-        proof = prove(connection, cluster)
-        return proof, _tables(connection, proof.schemas)
+        proof = prove(connection, level=cluster.isolation_wanted)
+        return proof, _tables(connection)
 
 
-def _tables(connection: Any, schemas: Sequence[str]) -> dict[str, Side]:
-    rows = connection.execute(QUERIES["first_tables"], {"schemas": list(schemas)})
-    return {schema: Side(schema, table) for schema, table in rows}
+def _tables(connection: Any) -> dict[str, Side]:
+    return {schema: Side(schema, table) for schema, table in connection.execute(QUERIES["first_tables"])}
 
 
 def _candidates(cluster: Cluster) -> QuerySet[Tenant]:
@@ -159,44 +171,59 @@ def _judge(tenant: Tenant, results: dict[str, str]) -> list[Finding]:
 
 
 def _note(
-    cluster: Cluster, found: Sequence[Finding], tried: Sequence[Tenant], *, catalog: bool = True, actor: Actor,
+    cluster: Cluster, found: Sequence[Finding], tried: Sequence[Tenant], *, unread: set[str] | None, actor: Actor,
     source: Source,
 ) -> None:  # fmt: skip
-    """Bring the open findings up to date; audit what is new and critical, and what is gone; then act."""
+    """Bring the open findings up to date; audit what is new and critical, and what is gone; then act.
+
+    `unread` are the parts of the catalog that could not be read; None when none of it was.
+    """
     probed = {tenant.schema_name for tenant in tried}
+    fresh = {finding.key: finding for finding in found}
+    owners = _owners(cluster, [finding.schema for finding in fresh.values()])
     now = timezone.now()
     with transaction.atomic():
         Cluster.objects.select_for_update().get(pk=cluster.pk)
-        looked = [
-            row for row in IsolationFinding.objects.filter(cluster=cluster, resolved_at=None)
-            if (row.schema_name in probed if row.code == PROBE_CODE else catalog)
-        ]  # fmt: skip
-        known = {(row.schema_name, row.offender, row.code, row.subject): row for row in looked}
-        fresh = {finding.key: finding for finding in found}
-        owners = _owners(cluster, [finding.schema for finding in fresh.values()])
-        IsolationFinding.objects.filter(pk__in=[row.pk for key, row in known.items() if key in fresh]).update(
-            last_seen_at=now
-        )
-        new = [
-            IsolationFinding(
-                cluster=cluster, tenant=owners.get(one.schema), schema_name=one.schema, offender=one.offender,
-                code=one.code, severity=one.severity, subject=one.subject[:200], detail=one.detail[:300],
-                first_seen_at=now, last_seen_at=now,
-            )
-            for key, one in fresh.items() if key not in known
-        ]  # fmt: skip
-        IsolationFinding.objects.bulk_create(new, ignore_conflicts=True)
-        gone = [row for key, row in known.items() if key not in fresh]
+        open_now = IsolationFinding.objects.filter(cluster=cluster, resolved_at=None).select_related("tenant")
+        known = {(row.schema_name, row.offender, row.code, row.subject, row.detail): row for row in open_now}
+        still = [row.pk for key, row in known.items() if key in fresh]
+        IsolationFinding.objects.filter(pk__in=still).update(last_seen_at=now)
+        gone = [row for key, row in known.items() if key not in fresh and _looked_at(row, probed, unread)]
         IsolationFinding.objects.filter(pk__in=[row.pk for row in gone]).update(resolved_at=now)
-        for action, rows in (("isolation.violation", new), ("isolation.resolved", gone)):
-            for row in rows:
-                if row.severity == Severity.CRITICAL:
-                    audit.record(
-                        action, actor=actor, source=source, tenant=row.tenant, target=row.tenant or cluster,
-                        outcome="failure" if action == "isolation.violation" else "success", after=_told(row),
-                    )  # fmt: skip
+        new = [_row(cluster, one, owners, now) for key, one in fresh.items() if key not in known]
+        IsolationFinding.objects.bulk_create(new)
+        _record("isolation.violation", new, cluster, actor=actor, source=source)
+        _record("isolation.resolved", gone, cluster, actor=actor, source=source)
     if settings.ISOLATION_ON_VIOLATION == "suspend":
         _suspend(cluster, {one.offender for one in fresh.values() if one.severity == Severity.CRITICAL})
+
+
+def _looked_at(row: IsolationFinding, probed: set[str], unread: set[str] | None) -> bool:
+    """Whether this check would have found it again."""
+    if row.code == PROBE_CODE:
+        return row.schema_name in probed or row.tenant is None or row.tenant.state == Tenant.State.PURGED
+    if unread is None:
+        return False
+    return "verifiers" not in unread if row.code == PASSWORD_CODE else not unread - {"verifiers"}
+
+
+def _row(cluster: Cluster, one: Finding, owners: dict[str, Tenant], now: datetime) -> IsolationFinding:
+    return IsolationFinding(
+        cluster=cluster, tenant=owners.get(one.schema), schema_name=one.schema, offender=one.offender, code=one.code,
+        severity=one.severity, subject=one.subject[:200], detail=one.detail[:300], first_seen_at=now, last_seen_at=now,
+    )  # fmt: skip
+
+
+def _record(
+    action: str, rows: Sequence[IsolationFinding], cluster: Cluster, *, actor: Actor, source: Source
+) -> None:  # fmt: skip
+    outcome = AuditEvent.Outcome.FAILURE if action == "isolation.violation" else AuditEvent.Outcome.SUCCESS
+    for row in rows:
+        if row.severity == Severity.CRITICAL:
+            audit.record(
+                action, actor=actor, source=source, tenant=row.tenant, target=row.tenant or cluster, outcome=outcome,
+                after=_told(row),
+            )  # fmt: skip
 
 
 def _owners(cluster: Cluster, schemas: Iterable[str]) -> dict[str, Tenant]:

@@ -20,7 +20,9 @@ from tenants.models import Pooler, TenantRole
 from tenants.postgres import Dsn, connect, through_pooler
 
 DENIED, REACHED, UNPROVEN = "denied", "reached", "unproven"
-MARKER_SECONDS = 60
+MARKER_SECONDS = 20
+# The server was busy, or what was aimed at is gone meanwhile: that says nothing. By SQLSTATE, or the class of it.
+SAYS_NOTHING = ("08", "40", "53", "55", "57", "3F000", "42704", "42P01")
 
 
 @dataclass(frozen=True)
@@ -74,16 +76,22 @@ def probe(role: TenantRole, own: Side, other: Side, *, pooler: Pooler | None = N
     have been closed meanwhile).
     """
     dsn = role.tenant.cluster.dsn().replace(user=role.name, password=role.password())
+    cache.set(marker(role.name), True, timeout=MARKER_SECONDS)
     closed = pooler is not None and pooler.direct_found == Pooler.Door.CLOSED
     if closed and pooler is not None:
         opened = through_pooler(dsn.replace(host=pooler.host, port=pooler.port))
     else:
         opened = connect(dsn, autocommit=True)
     results = {}
-    with opened as connection, connection.transaction(force_rollback=True):
-        _sign(connection, role.name)
-        for attempt in attempts(role.name, own, other):
-            results[attempt.name] = _try(connection, attempt)
+    try:
+        with opened as connection, connection.transaction(force_rollback=True):
+            _sign(connection, role.name)
+            for attempt in attempts(role.name, own, other):
+                results[attempt.name] = _try(connection, attempt)
+    except ClusterUnavailable as error:
+        if "password authentication failed" not in error.message:
+            raise
+        return {"login": UNPROVEN}  # it has set itself another, which the catalog tells too
     if not closed:
         results["another_database"] = _another_database(dsn)
     return results
@@ -99,7 +107,9 @@ def _try(connection: Connection[Any], attempt: Attempt) -> str:
     if _run(connection, attempt.control) != "":
         return UNPROVEN
     state = _run(connection, attempt.attack)
-    # Anything but a refusal means that it got further than it may.
+    if state.startswith(SAYS_NOTHING):
+        return UNPROVEN
+    # Anything else but a refusal means that it got further than it may.
     return DENIED if state == "42501" else REACHED
 
 
@@ -116,7 +126,6 @@ def _run(connection: Connection[Any], statement: sql.SQL | sql.Composed) -> str:
 
 
 def _another_database(dsn: Dsn) -> str:
-    cache.set(marker(dsn.user), True, timeout=MARKER_SECONDS)
     try:
         psycopg.connect(dsn.replace(dbname="postgres").conninfo()).close()
     except psycopg.OperationalError as error:

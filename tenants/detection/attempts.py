@@ -65,8 +65,8 @@ def _is_ours(entry: Entry, tenants: dict[str, Tenant]) -> bool:
 
 
 def _is_own_probe(entry: Entry) -> bool:
-    if entry.kind == IsolationAttempt.Kind.DATABASE:
-        return bool(cache.get(marker(entry.login)))
+    if entry.kind in (IsolationAttempt.Kind.DATABASE, IsolationAttempt.Kind.LOGIN):
+        return bool(cache.get(marker(entry.login or entry.target)))
     return bool(entry.application) and is_probe(entry.application, entry.login, entry.pid)
 
 

@@ -23,6 +23,6 @@ def is_probe(application: str, login: str, pid: int) -> bool:
 
 
 def marker(login: str) -> str:
-    """The key in the cache that is there while a probe of this login tries another database: a refused connection has
-    no name yet."""
+    """The key in the cache that is there for some seconds when a probe of this login begins: a connection that is
+    refused has no name yet."""
     return f"isolation-probe:{login}"

@@ -92,7 +92,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-first_seen_at', '-id'],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('resolved_at__isnull', True)), fields=('cluster', 'schema_name', 'offender', 'code', 'subject'), name='isolation_finding_open_once')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('resolved_at__isnull', True)), fields=('cluster', 'schema_name', 'offender', 'code', 'subject', 'detail'), name='isolation_finding_open_once')],
             },
         ),
     ]

@@ -13,8 +13,8 @@ from django.test import override_settings
 from psycopg import sql
 
 from provisioning import isolation, roles, services, slots
-from provisioning.isolation.catalog import prove
 from provisioning.isolation.check import PURPOSE, check_isolation
+from tenants.hardening.proof import prove
 from tenants.models import AuditEvent, Cluster, IsolationFinding, Tenant, TenantProbe
 from tenants.postgres import connect
 from tests.commands.support import call, refusal, text
@@ -187,7 +187,7 @@ def test_the_number_of_queries_is_the_same_for_two_and_for_twenty(fleet: Fleet) 
                 return execute(*arguments, **options)
 
             connection.execute = counting  # type: ignore[method-assign]
-            proof = prove(connection, fleet.cluster)
+            proof = prove(connection, level="lockdown")
         return len(proof.schemas), counted
 
     few, queries = look()
