@@ -1,6 +1,6 @@
 from django.urls import path
 
-from tenants import views
+from tenants import isolation_views, views
 
 urlpatterns = [
     path("operations", views.OperationList.as_view(), name="operation-list"),
@@ -13,5 +13,7 @@ urlpatterns = [
     path("audit-log", views.AuditLog.as_view(), name="audit-log"),
     path("clusters", views.ClusterList.as_view(), name="cluster-list"),
     path("clusters/<int:pk>", views.ClusterDetail.as_view(), name="cluster-detail"),
+    path("isolation-findings", isolation_views.IsolationFindingList.as_view(), name="isolation-finding-list"),
+    path("isolation-attempts", isolation_views.IsolationAttemptList.as_view(), name="isolation-attempt-list"),
     path("plans", views.PlanList.as_view(), name="plan-list"),
 ]

@@ -121,7 +121,11 @@ GROUP BY kind, home, name, to_role;
 WITH ns AS (
     SELECT n.oid, n.nspname::text AS home FROM pg_catalog.pg_namespace n WHERE n.nspname ~ '^t_[a-z2-7]{20}$'
 ), rel AS (
-    SELECT c.oid, c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relispartition, ns.home
+    SELECT c.oid, c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity, ns.home,
+           -- A chunk of TimescaleDB's has no row-level security of its own, as a table read by itself: USAGE protects it.
+           c.relname ~ '^_hyper_' AND EXISTS (
+               SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class p ON p.oid = i.inhparent AND p.relforcerowsecurity
+               JOIN pg_catalog.pg_extension e ON e.extname = 'timescaledb' WHERE i.inhrelid = c.oid) AS is_chunk
     FROM pg_catalog.pg_class c JOIN ns ON ns.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 ), crossing AS (
     SELECT a.home, a.relname, b.home AS other, 'a foreign key to ' || b.relname AS how
@@ -142,18 +146,18 @@ WITH ns AS (
 )
 SELECT 'row_security', 'critical', home, '', relname::text,
        CASE WHEN relrowsecurity THEN 'row-level security is not forced' ELSE 'row-level security is off' END
-FROM rel WHERE relkind IN ('r', 'p') AND NOT (relrowsecurity AND relforcerowsecurity)
+FROM rel WHERE relkind IN ('r', 'p') AND NOT is_chunk AND NOT (relrowsecurity AND relforcerowsecurity)
 UNION ALL
 SELECT 'no_policy', 'warning', home, '', relname::text, 'no policy lets its owner see a row'
 FROM rel
-WHERE relkind IN ('r', 'p') AND NOT EXISTS (
+WHERE relkind IN ('r', 'p') AND NOT is_chunk AND NOT EXISTS (
     SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = rel.oid
       AND (p.polroles = '{0}' OR to_regrole(rel.home || '_owner')::oid = ANY (p.polroles)))
 UNION ALL
 -- A template may bring policies of its own; a table of which all are the control plane's has both of them.
 SELECT 'no_policy', 'warning', home, '', relname::text, 'the policy ' || wanted || ' is gone'
 FROM rel, unnest(ARRAY['tenant_rw', 'tenant_ro']) wanted
-WHERE relkind IN ('r', 'p')
+WHERE relkind IN ('r', 'p') AND NOT is_chunk
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = rel.oid AND p.polname NOT IN ('tenant_rw', 'tenant_ro'))
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = rel.oid AND p.polname = wanted)
 UNION ALL

@@ -18,7 +18,7 @@ from tenants.hardening.proof import prove
 from tenants.models import AuditEvent, Cluster, IsolationFinding, Tenant, TenantProbe
 from tenants.postgres import connect
 from tests.commands.support import call, refusal, text
-from tests.isolation.arena import SERVERS, Server, cluster_at, superuser
+from tests.isolation.arena import SERVERS, Server, cluster_at, empty_cluster, superuser
 from tests.support.fixtures import ACTOR, SOURCE, fresh_slug
 
 WHO: dict[str, Any] = {"actor": ACTOR, "source": SOURCE}
@@ -75,6 +75,40 @@ def test_a_clean_fleet_gives_no_finding(fleet: Fleet) -> None:
         assert probe.ok
         assert set(probe.results.values()) == {"denied"}, probe.results
         assert len(probe.results) == 9
+
+
+@pytest.mark.parametrize("level", ["baseline", "sealed"])
+@pytest.mark.parametrize("major", [18, 15])
+def test_a_clean_fleet_gives_no_finding_at_the_other_levels(major: int, level: str, template: Any) -> None:
+    server = SERVERS[major]
+    if server.missing:
+        pytest.skip(server.missing)
+    with cluster_at(server, level) as cluster:
+        fleet = Fleet(server, cluster, template)
+        check = fleet.check(sample=2)
+        rows = list(IsolationFinding.objects.filter(cluster=cluster).values_list("code", "subject", "detail"))
+        assert (rows, check.error, check.unverified, check.probed, check.ok) == ([], "", [], 2, True)
+
+
+@pytest.mark.parametrize("major", [18, 15])
+def test_without_a_superuser_it_says_what_it_could_not_read(major: int, template: Any) -> None:
+    """As on a managed service: the cluster's own login has installed the functions, and may not read passwords."""
+    server = SERVERS[major]
+    if server.missing:
+        pytest.skip(server.missing)
+    with empty_cluster(server) as cluster:
+        with superuser(server, cluster.dbname) as session:
+            # The servers of the tests come with a superuser's functions in every database.
+            session.execute("ALTER FUNCTION cp.verifier_drift() OWNER TO controlplane")
+            session.execute("ALTER TABLE cp.verifiers OWNER TO controlplane")
+        fleet = Fleet(server, cluster, template)
+        check = fleet.check()
+        assert [text.split(":")[0] for text in check.unverified] == ["verifiers"]
+        assert (check.ok, check.critical, check.warnings) == (True, 0, 0)
+        fleet.sabotage("GRANT {b}_ro TO {login}")
+        assert not fleet.check().ok
+        fleet.sabotage("REVOKE {b}_ro FROM {login}")
+        assert fleet.check().ok
 
 
 PLANTED = [
@@ -208,6 +242,9 @@ def test_by_command_and_by_rest(fleet: Fleet, api_client: Any) -> None:
         assert (code, error.code) == (5, "cluster_unusable")
         shown = api_client("clusters:read").get(f"clusters/{fleet.cluster.pk}").json()["isolation_check"]
         assert (shown["ok"], shown["critical"]) == (False, 1)
+        query = f"isolation-findings?cluster={fleet.cluster.name}&state=open&severity=critical"
+        (finding,) = api_client("clusters:read").get(query).json()["results"]
+        assert (finding["code"], finding["tenant"]) == ("membership", str(fleet.a.tenant.pk))
     finally:
         fleet.sabotage("REVOKE {b}_ro FROM {login}")
     assert "proven" in text("check_isolation", fleet.cluster.name)

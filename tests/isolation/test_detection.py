@@ -70,7 +70,7 @@ def arena(request: pytest.FixtureRequest, template: Any) -> Iterator[Arena]:
         yield made
 
 
-def test_an_attempt_is_an_event_within_ten_seconds(arena: Arena) -> None:
+def test_an_attempt_is_an_event_within_ten_seconds(arena: Arena, api_client: Any) -> None:
     arena.settle()
     end = threading.Event()
     reading = threading.Thread(target=watch_all, args=(end, lambda: [arena.cluster]))
@@ -96,6 +96,12 @@ def test_an_attempt_is_an_event_within_ten_seconds(arena: Arena) -> None:
     assert SECRET not in str(vars(event))
     (row,) = IsolationAttempt.objects.filter(attacker=arena.attacker.tenant)
     assert SECRET not in str(vars(row))
+    shown = api_client("clusters:read").get(f"isolation-attempts?attacker={arena.attacker.tenant.pk}").json()
+    assert [(one["kind"], one["target"], one["count"]) for one in shown["results"]] == [
+        ("foreign_object", str(arena.victim.tenant.pk), 1)
+    ]
+    cluster = api_client("clusters:read").get(f"clusters/{arena.cluster.pk}").json()
+    assert (cluster["log_watch"]["is_watched"], cluster["log_watch"]["reason"]) == (True, "")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,8 @@ DOORS = [
     ("GET", "audit-log", {"audit:read"}),
     ("GET", "clusters", {"clusters:read"}),
     ("GET", "clusters/0", {"clusters:read"}),
+    ("GET", "isolation-findings", {"clusters:read"}),
+    ("GET", "isolation-attempts", {"clusters:read"}),
     ("GET", "plans", {"plans:read"}),
     ("GET", "templates", {"templates:read"}),
 ]
