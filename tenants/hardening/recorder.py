@@ -32,4 +32,6 @@ class Recorder:
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.FeatureNotSupported) as error:
             self.refused.append((self.statements[-1], error.diag.message_primary or str(error)))
             return False
+        except psycopg.errors.UniqueViolation:
+            return True  # roles belong to the whole server: who prepares another database of it has granted the same
         return True

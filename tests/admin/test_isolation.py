@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from provisioning import services, slots
 from tenants.models import AuditEvent, IsolationAttempt, IsolationFinding, LogWatch
-from tests.isolation.arena import SERVERS, cluster_at, superuser
+from tests.isolation.arena import SERVERS, cluster_at, shared_roles, superuser
 from tests.support.fixtures import ACTOR, SOURCE, fresh_slug
 
 
@@ -18,7 +18,7 @@ def test_an_operator_proves_a_cluster_and_sees_what_is_found(browse: Any, templa
     server = SERVERS[18]
     if server.missing:
         pytest.skip(server.missing)
-    with cluster_at(server, "lockdown") as cluster:
+    with shared_roles(server), cluster_at(server, "lockdown") as cluster:
         made = []
         for _ in range(2):
             assert slots.build(slots.reserve(cluster, template))

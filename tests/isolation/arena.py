@@ -57,6 +57,20 @@ def superuser(server: Server, dbname: str = "controlplane") -> Iterator[psycopg.
         yield session
 
 
+def touches_all(statement: str) -> bool:
+    """Whether it changes a role that tenants of all databases of the server share."""
+    return "cp_tenants" in statement and " ON " not in statement
+
+
+@contextmanager
+def shared_roles(server: Server, *, change: bool = False) -> Iterator[None]:
+    """While the roles that all databases of a server share are judged, nobody changes them; and one at a time does."""
+    lock = "SELECT pg_advisory_lock(4711)" if change else "SELECT pg_advisory_lock_shared(4711)"
+    with superuser(server) as session:
+        session.execute(lock)
+        yield
+
+
 @contextmanager
 def empty_cluster(server: Server, **options: Any) -> Iterator[Cluster]:
     """A new registered database on `server`; dropped afterwards with all roles that belong to it."""

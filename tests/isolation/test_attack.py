@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tenants.hardening.proof import Finding, findings
-from tests.isolation.arena import SERVERS
+from tests.isolation.arena import SERVERS, shared_roles, touches_all
 from tests.isolation.attack import NEVER, PROBES, Probe
 from tests.isolation.attack.mutants import MUTANTS, Mutant
 from tests.isolation.attack.pooled import PROGRAM, pooled
@@ -68,7 +68,10 @@ def test_one_tenant_against_another(major: int, level: str, attacked: Any) -> No
         broken = [probe.key for probe in fitting(major, level, "direct") if probe not in fine]
         assert broken == [], "a probe whose control fails proves nothing"
         assert judge(stage, "direct", play(stage, "direct", stage.attacker_dsn)) == []
-        with psycopg.connect(stage.cluster.dsn().conninfo(), autocommit=True) as session:
+        with (
+            shared_roles(stage.server),
+            psycopg.connect(stage.cluster.dsn().conninfo(), autocommit=True) as session,
+        ):
             assert findings(session, level=level) == []
         if PROGRAM is None:
             pytest.skip("directly all is well; pgbouncer is not installed, so the pooled path was not played")
@@ -81,20 +84,23 @@ def test_each_protection_taken_away_is_noticed(major: int, attacked: Any) -> Non
     with staged(SERVERS[major], "sealed", attacked) as stage:
         limits = stage.cluster.tenants.get(schema_name=stage.names["a"]).effective_limits()
         stage.names |= {"limit": str(limits["connection_limit"]), "temp": f"{limits['temp_file_limit_kb']}kB"}
-        before, open_before = proof(stage), opened(stage)
+        with shared_roles(stage.server):
+            before, open_before = proof(stage), opened(stage)
         missed = []
         for mutant in MUTANTS:
-            change(stage, mutant.remove)
-            try:
-                told = sorted({finding.what for finding in proof(stage) - before})
-                broken = sorted(opened(stage, LOOKS if mutant.shows else ACTS) - open_before)
-            finally:
-                change(stage, mutant.restore)
+            with shared_roles(stage.server, change=touches_all(mutant.remove)):
+                change(stage, mutant.remove)
+                try:
+                    told = sorted({finding.what for finding in proof(stage) - before})
+                    broken = sorted(opened(stage, LOOKS if mutant.shows else ACTS) - open_before)
+                finally:
+                    change(stage, mutant.restore)
             REPORT.note_mutant(major, mutant, told, broken)
             if not told and not broken:
                 missed.append(mutant.name)
         assert missed == []
-        assert (proof(stage), opened(stage)) == (before, open_before), "everything is as it was before"
+        with shared_roles(stage.server):
+            assert (proof(stage), opened(stage)) == (before, open_before), "everything is as it was before"
 
 
 def change(stage: Stage, text: str) -> None:

@@ -18,7 +18,7 @@ from tenants.hardening.proof import prove
 from tenants.models import AuditEvent, Cluster, IsolationFinding, Tenant, TenantProbe
 from tenants.postgres import connect
 from tests.commands.support import call, refusal, text
-from tests.isolation.arena import SERVERS, Server, cluster_at, empty_cluster, superuser
+from tests.isolation.arena import SERVERS, Server, cluster_at, empty_cluster, shared_roles, superuser, touches_all
 from tests.support.fixtures import ACTOR, SOURCE, fresh_slug
 
 WHO: dict[str, Any] = {"actor": ACTOR, "source": SOURCE}
@@ -61,6 +61,16 @@ def fleet(request: pytest.FixtureRequest, template: Any) -> Iterator[Fleet]:
         pytest.skip(server.missing)
     with cluster_at(server, "lockdown") as cluster:
         yield Fleet(server, cluster, template)
+
+
+@pytest.fixture(autouse=True)
+def _roles_of_the_server(request: pytest.FixtureRequest) -> Iterator[None]:
+    params = request.node.callspec.params
+    server = SERVERS[params.get("fleet", params.get("major"))]
+    if server.missing:
+        pytest.skip(server.missing)
+    with shared_roles(server, change=touches_all(params.get("plant", ""))):
+        yield
 
 
 def test_a_clean_fleet_gives_no_finding(fleet: Fleet) -> None:
