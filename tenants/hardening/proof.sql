@@ -206,7 +206,9 @@ WHERE owner IS NOT NULL AND NOT EXISTS (
 -- closed; how far they are closed to PUBLIC beyond that is told by the levels.
 WITH who AS (
     SELECT r.oid, r.rolname::text AS name, coalesce(substring(r.rolname from '^(t_[a-z2-7]{20})_'), '') AS home
-    FROM pg_catalog.pg_roles r WHERE r.rolname ~ '^t_[a-z2-7]{20}_' OR r.rolname IN ('cp_tenants', 'cp_owners')
+    FROM pg_catalog.pg_roles r
+    WHERE r.rolname IN ('cp_tenants', 'cp_owners')  -- roles of schemas in other databases of the server are judged there
+       OR (r.rolname ~ '^t_[a-z2-7]{20}_' AND to_regnamespace(substring(r.rolname from '^(t_[a-z2-7]{20})_')) IS NOT NULL)
     UNION ALL SELECT 0, 'PUBLIC', ''
 ), ns AS (
     SELECT n.*, n.nspname ~ '^pg_' OR n.nspname = 'information_schema' AS of_system

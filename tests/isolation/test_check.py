@@ -248,13 +248,14 @@ def test_by_command_and_by_rest(fleet: Fleet, api_client: Any) -> None:
     assert (done["ok"], done["probed"], done["findings"], done["unverified"]) == (True, 1, [], [])
     fleet.sabotage("GRANT {b}_ro TO {login}")
     try:
-        code, error = refusal("check_isolation", fleet.cluster.name)
+        code, error = refusal("check_isolation", fleet.cluster.name, "--sample", "0")
         assert (code, error.code) == (5, "cluster_unusable")
         shown = api_client("clusters:read").get(f"clusters/{fleet.cluster.pk}").json()["isolation_check"]
-        assert (shown["ok"], shown["critical"]) == (False, 1)
+        assert (shown["ok"], shown["critical"]) == (False, 2)
         query = f"isolation-findings?cluster={fleet.cluster.name}&state=open&severity=critical"
-        (finding,) = api_client("clusters:read").get(query).json()["results"]
-        assert (finding["code"], finding["tenant"]) == ("membership", str(fleet.a.tenant.pk))
+        found = api_client("clusters:read").get(query).json()["results"]
+        told = {(finding["code"], finding["tenant"]) for finding in found}
+        assert told == {("membership", str(fleet.a.tenant.pk)), ("member", str(fleet.b.tenant.pk))}
     finally:
         fleet.sabotage("REVOKE {b}_ro FROM {login}")
     assert "proven" in text("check_isolation", fleet.cluster.name)
