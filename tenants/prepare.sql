@@ -236,7 +236,7 @@ BEGIN
     END IF;
     EXECUTE format('DROP OWNED BY %I', login);
     EXECUTE format('DROP ROLE %I', login);
-    DELETE FROM cp.verifiers AS v WHERE v.login = drop_migrator.login;
+    DELETE FROM cp.verifiers AS v WHERE v.login = schema_name || '_mig';
   END IF;
 END $$;
 
