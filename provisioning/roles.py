@@ -118,11 +118,16 @@ def create_roles(connection: Connection[Any], schema: str, *, search_path: Seque
     connection.execute(QUERIES["create_roles"], [schema, list(search_path)])
 
 
+def take_owner(connection: Connection[Any], schema: str) -> None:
+    """Let the session become the schema's owner."""
+    connection.execute(QUERIES["take_owner"], [schema])
+
+
 @contextmanager
 def as_owner(connection: Connection[Any], schema: str) -> Iterator[None]:
     """A transaction in which the session is the schema's owner; outside it, it is not even a member."""
     with connection.transaction():
-        connection.execute(QUERIES["take_owner"], [schema])
+        take_owner(connection, schema)
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role_name(schema, OWNER))))
         yield
         connection.execute("RESET ROLE")

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from provisioning.roles import as_owner
+from provisioning.roles import as_owner, take_owner
 from tenants.identifiers import OWNER, READ_ONLY, READ_WRITE, check_schema_name, role_name
 from tenants.postgres import load_queries
 
@@ -45,7 +45,7 @@ def clone(
         if exists(connection, schema):
             return
         connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(timeout_ms))
-        connection.execute(QUERIES["take_owner"], [schema])
+        take_owner(connection, schema)
         connection.execute(sql.SQL("CREATE SCHEMA {schema} AUTHORIZATION {owner}; SET LOCAL ROLE {owner};"
                                    " GRANT USAGE ON SCHEMA {schema} TO {groups}").format(**names))  # fmt: skip
         connection.execute(script.encode())  # no parameters: one message, and every `%` in it is its own

@@ -101,7 +101,7 @@ def _reading(conn: psycopg.Connection[Any], schema: str) -> Iterator[None]:
     if not SCHEMA_NAME.match(schema) or not roles.existing(conn, schema) or not _may_take_owner(conn):
         yield
         return
-    conn.execute(roles.QUERIES["take_owner"], [schema])
+    roles.take_owner(conn, schema)
     try:
         yield
     finally:

@@ -11,15 +11,17 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from provisioning import roles
 from provisioning.compiler.assemble import render
 from provisioning.compiler.fingerprint import catalog_rows, fingerprints
 from provisioning.compiler.load import message
 from provisioning.compiler.model import Draft
 from provisioning.compiler.pgdump import comparable, dump_statements
-from provisioning.compiler.scratch import PREFIX, QUERIES, STATEMENT_TIMEOUT_MS, Scratch, create_clone_roles, make_roles
+from provisioning.compiler.scratch import QUERIES, STATEMENT_TIMEOUT_MS, Scratch, create_clone_roles
 from provisioning.compiler.sqlscript import Statement
 from provisioning.timeseries import initial_partitions
 from tenants.exceptions import TemplateRefused
+from tenants.identifiers import new_schema_name
 from tenants.postgres import Dsn, connect
 
 _DIFF_LINES = 12
@@ -65,11 +67,13 @@ def measure_fingerprint(script: str, marker: str, *, dsn: Dsn) -> str:
     The clone is made in the tenants' database itself, where the extensions are, and rolled back, roles included.
     Raises TemplateRefused when the script does not run there.
     """
-    name = f"{PREFIX}{datetime.now(UTC):%Y%m%d%H%M%S}_{secrets.token_hex(5)}"
+    name = new_schema_name()
     with connect(dsn, autocommit=True, statement_timeout_ms=STATEMENT_TIMEOUT_MS) as conn:
         try:
             with conn.transaction(force_rollback=True):
-                make_roles(conn, name, sql.SQL("CURRENT_USER"))
+                # A tenant's own roles: where the cluster is closed, only they may write functions.
+                roles.create_roles(conn, name, search_path=[name])
+                roles.take_owner(conn, name)
                 _replay(conn, render(script, marker, name), name)
                 conn.execute("RESET ROLE")
                 return fingerprints(conn, [name])[name]
