@@ -16,7 +16,7 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 
 import provisioning
-from provisioning import compiler, imports, pool
+from provisioning import imports, pool
 from provisioning.models import Template
 from tenants import api_keys, audit, clusters, pooling
 from tenants.actors import Actor, Source
@@ -26,6 +26,7 @@ from tenants.hardening.prepare import prepare_cluster
 from tenants.ledger import protection
 from tenants.models import ApiKey, Plan
 from tenants.models.access import Scope
+from tenants.schemas import compiler
 
 ACTOR = Actor(kind="command", id="bootstrap", label="bootstrap")
 SOURCE = Source(channel="command")

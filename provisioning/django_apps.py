@@ -19,10 +19,10 @@ from django.db import Error as DatabaseError
 from django.db import connection as django_connection
 from psycopg import sql
 
-from provisioning import compiler
 from tenants.exceptions import TemplateRefused
 from tenants.models import Cluster
 from tenants.postgres import connect
+from tenants.schemas import compiler
 
 PREFIX = "cpdjango_"
 # A session lock on its name says that a schema is in use; what nobody locks was left by a process that died.

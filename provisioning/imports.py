@@ -9,7 +9,6 @@ from typing import Any
 from django.db import transaction
 from psycopg import sql
 
-from provisioning import compiler
 from provisioning.django_apps import DjangoApps
 from provisioning.models import Template, TemplateVersion
 from tenants import audit
@@ -17,6 +16,7 @@ from tenants.actors import Actor, Source
 from tenants.exceptions import ClusterError, InvalidInput, TemplateRefused
 from tenants.models import Cluster
 from tenants.postgres import Dsn, connect
+from tenants.schemas import compiler
 
 TEMPLATE_NAME = re.compile(r"[a-z](?:[a-z0-9_-]{0,61}[a-z0-9])?\Z")
 

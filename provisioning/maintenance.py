@@ -10,13 +10,14 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from provisioning import compiler, roles, services, slots, timeseries
+from provisioning import services, slots
 from provisioning.models import MigratorWindow, SchemaSlot, TenantCredential
 from provisioning.workflows import QUERIES
 from tenants.actors import BEAT, SYSTEM
 from tenants.exceptions import ControlPlaneError
 from tenants.models import Cluster, Tenant, TenantRole
 from tenants.postgres import connect, session
+from tenants.schemas import compiler, roles, timeseries
 
 log = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from django.db import transaction
 from django.utils import timezone
 from psycopg import Connection
 
-from provisioning import compiler, roles, schemas, timeseries
 from provisioning.models import SchemaSlot, TemplateVersion
-from tenants import secrets
+from tenants import schemas, secrets
 from tenants.exceptions import CloneMismatch
 from tenants.identifiers import LOGIN_SUFFIXES, new_schema_name, role_name
 from tenants.models import Cluster, Plan, Tenant
 from tenants.postgres import Dsn, connect, session
+from tenants.schemas import compiler, roles, timeseries
 
 log = logging.getLogger(__name__)
 State = SchemaSlot.State

@@ -13,14 +13,15 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
-from provisioning import roles, schemas, slots
+from provisioning import slots
 from provisioning.models import SchemaSlot, TenantCredential
-from tenants import audit, operations, pooling
+from tenants import audit, operations, pooling, schemas
 from tenants.exceptions import ClusterError, Conflict
 from tenants.identifiers import role_name
 from tenants.models import Domain, Tenant, TenantRole
 from tenants.operations import Run, Workflow
 from tenants.postgres import load_queries, session
+from tenants.schemas import roles
 
 QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 State = Tenant.State

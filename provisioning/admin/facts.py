@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from provisioning import roles
 from provisioning.models import SchemaSlot
 from provisioning.services import Connection, connection_of
 from tenants.exceptions import ControlPlaneError
 from tenants.models import Tenant, TenantRole
 from tenants.postgres import connect, load_queries
+from tenants.schemas import roles
 
 QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from provisioning import compiler, imports
+from provisioning import imports
 from provisioning.bench import bursts, machine, ours, programs, replay, rivals
 from provisioning.bench.machine import CpuMeter
 from provisioning.bench.options import PARALLEL, RESULT_FILE, STATE_FILE, Options
@@ -18,6 +18,7 @@ from provisioning.models import TemplateVersion
 from tenants import api_keys, clusters, plans
 from tenants.models import Cluster, Plan
 from tenants.models.access import Scope
+from tenants.schemas import compiler
 
 RIVAL_BASE = "rival_base"
 RIVALS = ("rival_clone", "rival_migrate")

@@ -13,10 +13,11 @@ import psycopg
 from django.utils import timezone
 from psycopg import Connection, sql
 
-from provisioning import compiler, roles, slots, timeseries
+from provisioning import slots
 from provisioning.models import TemplateVersion
 from tenants.identifiers import OWNER, new_schema_name, role_name
 from tenants.postgres import Dsn
+from tenants.schemas import compiler, roles, timeseries
 
 
 @dataclass(frozen=True)

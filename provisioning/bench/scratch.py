@@ -16,9 +16,9 @@ from django.conf import settings
 from django.db import connection as own_connection
 from psycopg import sql
 
-from provisioning import roles
 from tenants import clusters
 from tenants.postgres import Dsn, connect, load_queries
+from tenants.schemas import roles
 
 PREFIX = "cpbench_"
 QUERIES = load_queries(Path(__file__).with_name("queries.sql"))

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from provisioning import roles, slots
+from provisioning import slots
 from provisioning.models import TenantCredential
 from provisioning.services.common import Connection, State, check_reason, connection_of, get_tenant, require
 from tenants import audit, pooling, secrets
@@ -20,6 +20,7 @@ from tenants.exceptions import Conflict, ControlPlaneError, InvalidInput, NotFou
 from tenants.identifiers import READ_ONLY, READ_WRITE, check_name, new_login_name
 from tenants.models import Tenant
 from tenants.postgres import session
+from tenants.schemas import roles
 
 Access = TenantCredential.Access
 MAX_MINUTES = 90 * 24 * 60

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from provisioning import roles, slots
+from provisioning import slots
 from provisioning.models import MigratorWindow
 from provisioning.services.common import Connection, State, check_reason, connection_of, get_tenant, require
 from tenants import audit, secrets
@@ -19,6 +19,7 @@ from tenants.hardening.levels import Level
 from tenants.identifiers import MIGRATOR, OWNER, role_name
 from tenants.models import Tenant
 from tenants.postgres import session
+from tenants.schemas import roles
 
 MAX_MINUTES = 1440
 

@@ -10,7 +10,6 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from provisioning import roles
 from provisioning.services.common import (
     Login,
     Provisioned,
@@ -26,6 +25,7 @@ from tenants.actors import Actor, Source
 from tenants.exceptions import Conflict, InvalidInput
 from tenants.models import Tenant, TenantRole
 from tenants.postgres import session
+from tenants.schemas import roles
 
 TOO_OLD = "The login is as old as its plan allows."
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from provisioning.compiler import SqlDirectory
 from provisioning.imports import import_template
+from tenants.schemas.compiler import SqlDirectory
 from tests.commands.support import call
 from tests.provisioning.support import warm
 from tests.support.fixtures import ACTOR, SOURCE, TINY, fresh_slug

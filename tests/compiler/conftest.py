@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from provisioning.compiler import scratch
+from tenants.schemas.compiler import scratch
 from tests.compiler.support import Server, dsn_of
 from tests.support.databases import maintenance_url
 

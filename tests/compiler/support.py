@@ -14,9 +14,9 @@ from pathlib import Path
 import psycopg
 from psycopg import conninfo, sql
 
-from provisioning.compiler import CompiledTemplate, SqlDirectory, compile_template, render
 from tenants.identifiers import new_schema_name
 from tenants.postgres import Dsn, binary
+from tenants.schemas.compiler import CompiledTemplate, SqlDirectory, compile_template, render
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "tests" / "templates"

@@ -11,7 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from provisioning.compiler import (
+from tenants.clusters import prepare_functions
+from tenants.postgres import binary
+from tenants.schemas.compiler import (
     DumpFile,
     LiveSchema,
     SqlDirectory,
@@ -19,9 +21,7 @@ from provisioning.compiler import (
     fingerprints,
     measure_fingerprint,
 )
-from provisioning.timeseries import initial_partitions
-from tenants.clusters import prepare_functions
-from tenants.postgres import binary
+from tenants.schemas.timeseries import initial_partitions
 from tests.compiler.support import (
     TRADING,
     Server,
@@ -202,7 +202,7 @@ def test_roles_may_be_made_beforehand(newest: Server, tmp_path: Path) -> None:
 
 def test_psql_counts_as_many_statements_as_we_do(newest: Server, tmp_path: Path) -> None:
     """The splitter is ours, so psql is asked, too: it times each statement it sends."""
-    from provisioning.compiler.sqlscript import split
+    from tenants.schemas.compiler.sqlscript import split
 
     command = [
         str(binary("psql", minimum_major=newest.major)),

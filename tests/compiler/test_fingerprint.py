@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from provisioning.compiler import CompiledTemplate, catalog_rows, fingerprints
-from provisioning.timeseries import initial_partitions, maintain
+from tenants.schemas.compiler import CompiledTemplate, catalog_rows, fingerprints
+from tenants.schemas.timeseries import initial_partitions, maintain
 from tests.compiler.support import Server, clone, compiled, make_roles
 
 TEMPLATE = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.compiler import DumpFile, LiveSchema, SqlDirectory, TemplateRefused, compile_template
+from tenants.schemas.compiler import DumpFile, LiveSchema, SqlDirectory, TemplateRefused, compile_template
 from tests.compiler.support import Server, compiled, write_template
 
 # (statement, a part of the reason). Each is put on line 3 of a second file.

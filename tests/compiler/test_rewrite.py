@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.compiler import LiveSchema, compile_template
-from provisioning.compiler.rewrite import Requalifier
+from tenants.schemas.compiler import LiveSchema, compile_template
+from tenants.schemas.compiler.rewrite import Requalifier
 from tests.compiler.support import Server, clone, drop_schema
 
 MEMBERS = {"t", "f", "Größe"}

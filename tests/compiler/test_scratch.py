@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from provisioning.compiler import DumpFile, TemplateRefused, compile_template, drop_stale_scratch, render
+from tenants.schemas.compiler import DumpFile, TemplateRefused, compile_template, drop_stale_scratch, render
 from tests.compiler.support import Server, clone, compiled, fresh_name, pg_dump, write_template
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning.compiler.sqlscript import ScriptError, split
+from tenants.schemas.compiler.sqlscript import ScriptError, split
 
 # Pieces that hold semicolons and quotes where these mean nothing, and pieces that mean what they are.
 _SEALED = [

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning.compiler import fingerprints
-from provisioning.timeseries import TimeSeries, hypertables, initial_partitions, maintain, retained_since, wanted
+from tenants.schemas.compiler import fingerprints
+from tenants.schemas.timeseries import TimeSeries, hypertables, initial_partitions, maintain, retained_since, wanted
 from tests.compiler.support import Server, clone, compiled
 
 NOW = datetime(2026, 11, 23, 8, 30, tzinfo=UTC)

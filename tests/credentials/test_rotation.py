@@ -186,7 +186,7 @@ def test_a_transaction_that_is_open_counts_as_use(template: Any, settings: Any) 
 
 
 def test_looking_costs_one_query_a_cluster_whatever_the_number(template: Any, monkeypatch: Any) -> None:
-    from provisioning import roles
+    from tenants.schemas import roles
 
     for _ in range(3):
         act(services.rotate_credentials, provision(template).tenant)

@@ -12,11 +12,12 @@ import pytest
 from django.test import override_settings
 from psycopg import sql
 
-from provisioning import isolation, roles, services, slots
+from provisioning import isolation, services, slots
 from provisioning.isolation.check import PURPOSE, check_isolation
 from tenants.hardening.proof import prove
 from tenants.models import AuditEvent, Cluster, IsolationFinding, Tenant, TenantProbe
 from tenants.postgres import connect
+from tenants.schemas import roles
 from tests.commands.support import call, refusal, text
 from tests.isolation.arena import SERVERS, Server, cluster_at, empty_cluster, shared_roles, superuser, touches_all
 from tests.support.fixtures import ACTOR, SOURCE, fresh_slug

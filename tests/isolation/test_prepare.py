@@ -114,7 +114,8 @@ def test_a_superuser_of_another_server_or_a_bad_string_is_refused(server: Server
 @pytest.mark.parametrize("level", ["lockdown", "sealed"])
 def test_the_product_works_on_a_closed_cluster(server: Server, level: str, template: Any) -> None:
     """Compiling, cloning, fingerprints, acts, sweeps: test_attack.py's tenants are made on closed clusters too."""
-    from provisioning import compiler, imports
+    from provisioning import imports
+    from tenants.schemas import compiler
     from tests.support.fixtures import TINY, fresh_slug
 
     with cluster_at(server, level) as cluster:
@@ -200,7 +201,7 @@ def test_the_logins_can_do_their_job_and_no_other(server: Server, template: Any)
 
 @servers
 def test_the_backup_login_reads_every_row_by_pg_dump(server: Server, template: Any) -> None:
-    from provisioning.compiler.pgdump import dump_schema
+    from tenants.schemas.compiler.pgdump import dump_schema
 
     with cluster_at(server, "sealed") as cluster:
         pool.fill_one(cluster, template, 1)

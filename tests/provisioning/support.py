@@ -6,12 +6,13 @@ from typing import Any
 
 import psycopg
 
-from provisioning import roles, services
+from provisioning import services
 from provisioning.models import SchemaSlot, TemplateVersion
 from provisioning.services import Connection, Provisioned
 from tenants.actors import Actor, Source
 from tenants.models import Cluster, Tenant
 from tenants.postgres import connect
+from tenants.schemas import roles
 from tests.support.fixtures import fresh_slug
 
 ACTOR = Actor(kind="command", id="", label="tests")

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from provisioning import credentials, pool, schemas, services, slots
-from tenants import clusters, operations
+from provisioning import credentials, pool, services, slots
+from tenants import clusters, operations, schemas
 from tenants.exceptions import ClusterUnavailable, ClusterUnusable, Conflict, InvalidInput
 from tenants.models import AuditEvent, Cluster, Operation, Tenant
 from tenants.postgres import connect

@@ -9,12 +9,14 @@ import psycopg
 import pytest
 from django.utils import timezone
 
-from provisioning import compiler, imports, maintenance, pool, schemas, services, slots, timeseries
-from provisioning.compiler import SqlDirectory
+from provisioning import imports, maintenance, pool, services, slots
 from provisioning.models import SchemaSlot, TemplateVersion
+from tenants import schemas
 from tenants.exceptions import CloneMismatch
 from tenants.models import Cluster
 from tenants.postgres import connect
+from tenants.schemas import compiler, timeseries
+from tenants.schemas.compiler import SqlDirectory
 from tests.provisioning.support import ACTOR, SOURCE, can_log_in, leftovers, provision, warm
 from tests.support.fixtures import fresh_slug
 

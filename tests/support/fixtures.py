@@ -28,9 +28,9 @@ def default_plan() -> Any:
 
 def tiny_template(cluster: Any, *, default: bool = True) -> Any:
     """A template of a few tables, imported through the service as every other; made once a database."""
-    from provisioning.compiler import SqlDirectory
     from provisioning.imports import import_template
     from provisioning.models import TemplateVersion
+    from tenants.schemas.compiler import SqlDirectory
 
     found = TemplateVersion.objects.filter(template__name="tiny").order_by("-number").first()
     if found is not None:

@@ -10,14 +10,15 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from provisioning import compiler, imports, resolve
-from provisioning.compiler import CompiledTemplate, DumpFile, LiveSchema, Source, SqlDirectory
+from provisioning import imports, resolve
 from provisioning.django_apps import migrated_schema
 from provisioning.models import TemplateVersion
 from tenants.exceptions import InvalidInput
 from tenants.management.base import ControlPlaneCommand
 from tenants.management.output import Output
 from tenants.models import Cluster
+from tenants.schemas import compiler
+from tenants.schemas.compiler import CompiledTemplate, DumpFile, LiveSchema, Source, SqlDirectory
 
 
 class Command(ControlPlaneCommand):

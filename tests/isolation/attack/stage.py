@@ -13,9 +13,10 @@ from typing import Any
 
 import psycopg
 
-from provisioning import compiler, imports, pool, services
+from provisioning import imports, pool, services
 from provisioning.models import TemplateVersion
 from tenants.models import Cluster
+from tenants.schemas import compiler
 from tests.isolation.arena import Server, cluster_at, in_database
 from tests.isolation.attack.probe import Probe
 from tests.support.fixtures import ACTOR, SOURCE, default_plan, fresh_slug

@@ -10,12 +10,14 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
-from provisioning.compiler.model import Draft
-from provisioning.compiler.rewrite import Requalifier
-from provisioning.compiler.scratch import QUERIES, Scratch
-from provisioning.compiler.sources import Script
-from provisioning.compiler.sqlscript import ScriptError, Statement, split
-from provisioning.compiler.statements import (
+from tenants.exceptions import TemplateRefused
+from tenants.postgres import connect
+from tenants.schemas.compiler.model import Draft
+from tenants.schemas.compiler.rewrite import Requalifier
+from tenants.schemas.compiler.scratch import QUERIES, Scratch
+from tenants.schemas.compiler.sources import Script
+from tenants.schemas.compiler.sqlscript import ScriptError, Statement, split
+from tenants.schemas.compiler.statements import (
     Action,
     ExtensionRequest,
     extension_request,
@@ -23,8 +25,6 @@ from provisioning.compiler.statements import (
     opened_to_public,
     schema_request,
 )
-from tenants.exceptions import TemplateRefused
-from tenants.postgres import connect
 
 EXTENSION_SCHEMA = "extensions"
 _UNDEFINED = (pg.UndefinedFunction, pg.UndefinedObject, pg.UndefinedTable, pg.InvalidSchemaName)

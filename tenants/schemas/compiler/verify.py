@@ -11,18 +11,18 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from provisioning import roles
-from provisioning.compiler.assemble import render
-from provisioning.compiler.fingerprint import catalog_rows, fingerprints
-from provisioning.compiler.load import message
-from provisioning.compiler.model import Draft
-from provisioning.compiler.pgdump import comparable, dump_statements
-from provisioning.compiler.scratch import QUERIES, STATEMENT_TIMEOUT_MS, Scratch, create_clone_roles
-from provisioning.compiler.sqlscript import Statement
-from provisioning.timeseries import initial_partitions
 from tenants.exceptions import TemplateRefused
 from tenants.identifiers import new_schema_name
 from tenants.postgres import Dsn, connect
+from tenants.schemas import roles
+from tenants.schemas.compiler.assemble import render
+from tenants.schemas.compiler.fingerprint import catalog_rows, fingerprints
+from tenants.schemas.compiler.load import message
+from tenants.schemas.compiler.model import Draft
+from tenants.schemas.compiler.pgdump import comparable, dump_statements
+from tenants.schemas.compiler.scratch import QUERIES, STATEMENT_TIMEOUT_MS, Scratch, create_clone_roles
+from tenants.schemas.compiler.sqlscript import Statement
+from tenants.schemas.timeseries import initial_partitions
 
 _DIFF_LINES = 12
 

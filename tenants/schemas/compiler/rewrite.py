@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from provisioning.compiler import lexer
-from provisioning.compiler.lexer import LexicalError, Token, identifier, literal_value
+from tenants.schemas.compiler import lexer
+from tenants.schemas.compiler.lexer import LexicalError, Token, identifier, literal_value
 
 # Given a schema's name and the name behind the dot (None when it is made at run time), the schema to write instead.
 Decide = Callable[[str, str | None], str | None]

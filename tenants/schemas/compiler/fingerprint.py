@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from provisioning.compiler.scratch import QUERIES
-from provisioning.timeseries import MARK
+from tenants.schemas.compiler.scratch import QUERIES
+from tenants.schemas.timeseries import MARK
 
 _ROWS = QUERIES["catalog_rows"]
 _HASHES = QUERIES["fingerprints"].replace("/* catalog_rows */", _ROWS)

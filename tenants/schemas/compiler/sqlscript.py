@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from provisioning.compiler import lexer
-from provisioning.compiler.lexer import LexicalError, Token
+from tenants.schemas.compiler import lexer
+from tenants.schemas.compiler.lexer import LexicalError, Token
 
 _COPY_END = re.compile(r"^\\\.[ \t]*\r?(?:\n|\Z)", re.MULTILINE)
 # The rows of an INSERT as pg_dump writes them, many at one go: seed rows are many, and nobody asks for their tokens.

@@ -13,13 +13,13 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from provisioning.compiler.lexer import identifier
-from provisioning.compiler.load import Step, refused
-from provisioning.compiler.model import Draft, ExtensionNeed
-from provisioning.compiler.scratch import QUERIES
-from provisioning.compiler.sqlscript import Statement
-from provisioning.timeseries import TimeSeries
 from tenants.exceptions import TemplateRefused
+from tenants.schemas.compiler.lexer import identifier
+from tenants.schemas.compiler.load import Step, refused
+from tenants.schemas.compiler.model import Draft, ExtensionNeed
+from tenants.schemas.compiler.scratch import QUERIES
+from tenants.schemas.compiler.sqlscript import Statement
+from tenants.schemas.timeseries import TimeSeries
 
 _TIME_TYPES = {"timestamp with time zone", "timestamp without time zone", "date"}
 _FORBIDDEN = {

@@ -8,11 +8,11 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from provisioning.compiler import manifest
-from provisioning.compiler.model import Draft, DumpFile, LiveSchema, Source, SqlDirectory
-from provisioning.compiler.pgdump import live_dump
 from tenants.exceptions import ControlPlaneError, TemplateRefused
 from tenants.postgres import Dsn, binary
+from tenants.schemas.compiler import manifest
+from tenants.schemas.compiler.model import Draft, DumpFile, LiveSchema, Source, SqlDirectory
+from tenants.schemas.compiler.pgdump import live_dump
 
 MAX_SOURCE_BYTES = 512 * 1024 * 1024
 RESTORE_TIMEOUT_SECONDS = 900

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 import psycopg
 from psycopg import sql
 
-from provisioning.compiler.assemble import as_plain_tables, assemble, rewrite_statements
-from provisioning.compiler.load import EXTENSION_SCHEMA, Loader, Step, create_extensions, message, plan
-from provisioning.compiler.model import CompiledTemplate, Draft, LiveSchema, Source, SqlDirectory
-from provisioning.compiler.pgdump import DumpFailed, dump_statements
-from provisioning.compiler.scratch import Scratch, scratch_database
-from provisioning.compiler.settle import Settled, settle
-from provisioning.compiler.sources import read_source
-from provisioning.compiler.sqlscript import Statement
-from provisioning.compiler.verify import ReplayFailed, prove
 from tenants.exceptions import TemplateRefused
 from tenants.postgres import Dsn, connect
+from tenants.schemas.compiler.assemble import as_plain_tables, assemble, rewrite_statements
+from tenants.schemas.compiler.load import EXTENSION_SCHEMA, Loader, Step, create_extensions, message, plan
+from tenants.schemas.compiler.model import CompiledTemplate, Draft, LiveSchema, Source, SqlDirectory
+from tenants.schemas.compiler.pgdump import DumpFailed, dump_statements
+from tenants.schemas.compiler.scratch import Scratch, scratch_database
+from tenants.schemas.compiler.settle import Settled, settle
+from tenants.schemas.compiler.sources import read_source
+from tenants.schemas.compiler.sqlscript import Statement
+from tenants.schemas.compiler.verify import ReplayFailed, prove
 
 MAX_SCRIPT_BYTES = 128 * 1024 * 1024
 # Functions that defaults, checks and indexes call may name things without their schema. pg_dump's own empty search_path

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 from psycopg import sql
 
-from provisioning.compiler.lexer import identifier
-from provisioning.compiler.model import Draft
-from provisioning.compiler.pgdump import is_row_security
-from provisioning.compiler.rewrite import Requalifier, bare_words
-from provisioning.compiler.settle import Settled, Table
-from provisioning.compiler.sqlscript import Statement, split
-from provisioning.timeseries import TimeSeries, hypertables
+from tenants.schemas.compiler.lexer import identifier
+from tenants.schemas.compiler.model import Draft
+from tenants.schemas.compiler.pgdump import is_row_security
+from tenants.schemas.compiler.rewrite import Requalifier, bare_words
+from tenants.schemas.compiler.settle import Settled, Table
+from tenants.schemas.compiler.sqlscript import Statement, split
+from tenants.schemas.timeseries import TimeSeries, hypertables
 
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,56}\Z")
 _DATA = frozenset({"INSERT"})

@@ -6,9 +6,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from provisioning.compiler.model import Draft
-from provisioning.timeseries import TimeSeries
 from tenants.exceptions import TemplateRefused
+from tenants.schemas.compiler.model import Draft
+from tenants.schemas.timeseries import TimeSeries
 
 NAME = "template.toml"
 _KEYS = {"description", "schema", "timeseries"}

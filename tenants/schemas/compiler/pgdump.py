@@ -12,12 +12,12 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from provisioning import roles
-from provisioning.compiler import lexer
-from provisioning.compiler.sqlscript import Statement, split
 from tenants.exceptions import TemplateRefused
 from tenants.identifiers import SCHEMA_NAME
 from tenants.postgres import Dsn, binary, connect, load_queries
+from tenants.schemas import roles
+from tenants.schemas.compiler import lexer
+from tenants.schemas.compiler.sqlscript import Statement, split
 
 DUMP_TIMEOUT_SECONDS = 1800
 ROWS_PER_INSERT = 1000

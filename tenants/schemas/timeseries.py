@@ -18,8 +18,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from provisioning.roles import as_owner
 from tenants.postgres import load_queries
+from tenants.schemas.roles import as_owner
 
 _QUERIES = load_queries(Path(__file__).with_name("timeseries.sql"))
 _INTERVAL = re.compile(r"([1-9][0-9]{0,3}) (hour|day|week|month|year)s?\Z")

@@ -8,9 +8,9 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from provisioning.roles import as_owner, take_owner
 from tenants.identifiers import OWNER, READ_ONLY, READ_WRITE, check_schema_name, role_name
 from tenants.postgres import load_queries
+from tenants.schemas.roles import as_owner, take_owner
 
 QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 

@@ -4,10 +4,11 @@
 still are what their template says.
 """
 
-from provisioning.compiler.assemble import render
-from provisioning.compiler.compile import compile_template
-from provisioning.compiler.fingerprint import catalog_rows, fingerprints
-from provisioning.compiler.model import (
+from tenants.exceptions import TemplateRefused
+from tenants.schemas.compiler.assemble import render
+from tenants.schemas.compiler.compile import compile_template
+from tenants.schemas.compiler.fingerprint import catalog_rows, fingerprints
+from tenants.schemas.compiler.model import (
     CompiledTemplate,
     DumpFile,
     ExtensionNeed,
@@ -15,10 +16,9 @@ from provisioning.compiler.model import (
     Source,
     SqlDirectory,
 )
-from provisioning.compiler.scratch import drop_stale_scratch
-from provisioning.compiler.verify import measure_fingerprint
-from provisioning.timeseries import TimeSeries
-from tenants.exceptions import TemplateRefused
+from tenants.schemas.compiler.scratch import drop_stale_scratch
+from tenants.schemas.compiler.verify import measure_fingerprint
+from tenants.schemas.timeseries import TimeSeries
 
 __all__ = [
     "CompiledTemplate",

@@ -10,9 +10,9 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from provisioning.compiler import lexer
-from provisioning.compiler.lexer import Token, identifier, literal_value
-from provisioning.compiler.sqlscript import Statement
+from tenants.schemas.compiler import lexer
+from tenants.schemas.compiler.lexer import Token, identifier, literal_value
+from tenants.schemas.compiler.sqlscript import Statement
 
 
 class Action(enum.Enum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from provisioning.timeseries import TimeSeries
+from tenants.schemas.timeseries import TimeSeries
 
 
 @dataclass(frozen=True)

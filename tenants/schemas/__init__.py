@@ -1,0 +1,8 @@
+"""A tenant's schema on its cluster: its roles, its objects, and the compiler that turns any schema into a clone script.
+
+Primitives on an open connection. They know nothing of operations or of what an operator may do.
+"""
+
+from tenants.schemas.ddl import clone, drop, exists
+
+__all__ = ["clone", "drop", "exists"]
