@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
@@ -77,6 +78,8 @@ def test_check_deploy_has_nothing_to_say():
         "PUBLIC_URL": "https://controlplane.example.org",
         "ALLOWED_HOSTS": "controlplane.example.org",
         "BEHIND_PROXY": "true",
+        "AUDIT_SIGNING_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode(),
+        "AUDIT_CHECKPOINT_URLS": "file:///var/lib/checkpoints.jsonl",
         "SECRET_KEY": "kP3x" * 4 + "0123456789abcdefghijklmnopqrstuvwxyzQWERTZUIOPASDF",
     }
     command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
