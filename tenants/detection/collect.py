@@ -20,7 +20,8 @@ from tenants.postgres import load_queries
 
 QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 CHUNK_BYTES = 1_048_576
-CHUNKS_AT_ONCE = 16
+CHUNKS_AT_ONCE = 16  # in one transaction
+ROUNDS = 64  # of so many chunks in one reading, then others have their turn
 HEAD_BYTES = 120  # of which a head is a hash; that of a shorter file changes while it grows
 NO_JSON = "The server writes no JSON log: logging_collector = on and log_destination = jsonlog make it."
 NO_RIGHT = "The log may not be read here: a superuser must have prepared the cluster."
@@ -52,21 +53,34 @@ class LogFile:
 
 
 def read_log(cluster: Cluster, connection: Connection[Any]) -> int:
-    """Read what was written since the last time, and note the attempts in it. Returns how many there were.
+    """Read what was written since the last time, up to a gigabyte, and note the attempts in it. Returns how many there
+    were.
 
     Several may call it: one at a time reads. Where the log cannot be read the reason is noted, and 0 returned.
     `connection` is in autocommit mode. The first time nothing is read: watching begins at the end.
     """
     LogWatch.objects.get_or_create(cluster=cluster)
+    total = 0
+    for _ in range(ROUNDS):
+        count, more = _read_some(cluster, connection)
+        total += count
+        if not more:
+            break
+    return total
+
+
+def _read_some(cluster: Cluster, connection: Connection[Any]) -> tuple[int, bool]:
+    """A part of it, and the place after it, in one transaction. Returns how many attempts, and whether there is more."""
     with transaction.atomic():
         watch = LogWatch.objects.select_for_update(skip_locked=True).filter(cluster=cluster).first()
         if watch is None:
-            return 0
+            return 0, False
         found: list[Entry] = []
+        more = False
         try:
             watch.reason = _unreadable(connection)
             if not watch.reason:
-                found = _read(watch, connection)
+                found, more = _read(watch, connection)
         except psycopg.errors.InsufficientPrivilege:
             watch.reason = NO_RIGHT
         except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
@@ -75,7 +89,7 @@ def read_log(cluster: Cluster, connection: Connection[Any]) -> int:
         count, suppressed = note_attempts(cluster, found)
         watch.suppressed += suppressed
         watch.save()
-        return count
+        return count, more
 
 
 def _unreadable(connection: Connection[Any]) -> str:
@@ -86,13 +100,13 @@ def _files(connection: Connection[Any]) -> list[LogFile]:
     return connection.cursor(row_factory=class_row(LogFile)).execute(QUERIES["files"]).fetchall()
 
 
-def _read(watch: LogWatch, connection: Connection[Any]) -> list[Entry]:
+def _read(watch: LogWatch, connection: Connection[Any]) -> tuple[list[Entry], bool]:
     files = _files(connection)
     if not files:
-        return []
+        return [], False
     if not watch.file:  # from now on
         watch.file, watch.offset, watch.head = files[-1].name, files[-1].size, files[-1].head
-        return []
+        return [], False
     found: list[Entry] = []
     for _ in range(CHUNKS_AT_ONCE):
         current = _current(watch, files)
@@ -107,9 +121,9 @@ def _read(watch: LogWatch, connection: Connection[Any]) -> list[Entry]:
         # The list is older than the reading: where it has a newer file, nothing more comes in this one.
         later = files[files.index(current) + 1 :]
         if not later:
-            break
+            return found, False
         watch.file, watch.offset, watch.head = later[0].name, 0, later[0].head
-    return found
+    return found, True
 
 
 def _current(watch: LogWatch, files: Sequence[LogFile]) -> LogFile:
