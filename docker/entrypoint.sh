@@ -36,7 +36,7 @@ web() {
 }
 
 worker() {
-    exec python -m celery -A controlplane.celery worker --concurrency "${WORKER_CONCURRENCY:-2}" --loglevel INFO \
+    exec python -m celery -A controlplane.celery worker --concurrency "${WORKER_CONCURRENCY:-4}" --loglevel INFO \
         --without-gossip --without-mingle --without-heartbeat
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -60,9 +61,15 @@ def of_tenant(tenant: Tenant) -> SchemaSlot:
     """The slot of a tenant, with its template version and cluster, by one query at most."""
     if SchemaSlot.tenant.field.remote_field.is_cached(tenant):
         return tenant.slot
-    slot = SchemaSlot.objects.select_related("template_version__template").get(tenant=tenant)
-    slot.tenant, slot.cluster = tenant, tenant.cluster
+    slot = SchemaSlot.objects.get(tenant=tenant)
+    slot.tenant, slot.cluster, slot.template_version = tenant, tenant.cluster, _version(slot.template_version_id)
     return slot
+
+
+@functools.lru_cache(maxsize=8)
+def _version(version_id: int) -> TemplateVersion:
+    """A template version with its script, which is large, and read once by each process: versions never change."""
+    return TemplateVersion.objects.select_related("template").get(pk=version_id)
 
 
 def first_login(slot: SchemaSlot) -> str:

@@ -15,6 +15,7 @@ from tenants.exceptions import InvalidInput
 BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 SCHEMA_BITS = 100
 SCHEMA_NAME = re.compile(r"t_[a-z2-7]{20}\Z")
+PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,56}\Z")
 SLUG = re.compile(r"[a-z](?:[a-z0-9]|-(?=[a-z0-9])){1,38}[a-z0-9]\Z")
 MAX_NAME_LENGTH = 120
 MAX_LABELS = 32
@@ -44,6 +45,13 @@ def check_schema_name(name: str) -> str:
     """Return `name` if it is one of ours. Raises InvalidInput otherwise (also for a trailing newline)."""
     if not SCHEMA_NAME.match(name):
         raise InvalidInput("This is not the name of a tenant schema.", field="schema_name")
+    return name
+
+
+def check_plain_name(name: str) -> str:
+    """Return `name` if it needs no quotes and leaves room for the roles named after it. Raises ValueError otherwise."""
+    if not PLAIN_NAME.match(name):
+        raise ValueError(f"not a schema name a clone can have: {name!r}")
     return name
 
 

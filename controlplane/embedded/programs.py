@@ -94,7 +94,7 @@ def programs(env: Mapping[str, str], *, port: int, log: Callable[[str], Path]) -
     web += ["--graceful-timeout", "4", "--timeout", "60", "--access-logfile", "-"]
     commands = {
         "web": web,
-        "worker": [*celery, "worker", "--concurrency", "2", "--loglevel", "INFO", *quiet],
+        "worker": [*celery, "worker", "--concurrency", "4", "--loglevel", "INFO", *quiet],
         "beat": [*celery, "beat", "--loglevel", "INFO", "--pidfile", ""],
         "sealer": [python, "manage.py", "seal_audit_log", "--follow"],
         "reaper": [python, "manage.py", "run_reaper"],

@@ -21,7 +21,7 @@ from django.conf import settings
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 SETTLE_SECONDS = 3.0
-WEB_WORKERS, WEB_THREADS, WORKERS = 2, 4, 2  # as `make run` starts them
+WEB_WORKERS, WEB_THREADS, WORKERS = 2, 4, 4  # as `make run` starts them
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 

@@ -27,7 +27,7 @@ class Prepared:
     schema: str
     begin: sql.Composed
     script: bytes
-    partitions: sql.Composed
+    partitions: bytes
 
 
 def open_connection(dsn: Dsn) -> Connection[Any]:

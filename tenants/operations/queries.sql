@@ -40,8 +40,32 @@ WHERE id = %(operation)s AND attempt = %(attempt)s AND state = 'running';
 -- How much heavy work a cluster bears at a time; whoever else asks waits until this transaction ends.
 SELECT max_parallel FROM tenants_cluster WHERE id = %(cluster)s FOR NO KEY UPDATE;
 
--- name: running_heavy
--- How many other heavy operations are at work on a cluster.
-SELECT count(*) FROM tenants_operation
-WHERE cluster_id = %(cluster)s AND id <> %(operation)s AND kind = ANY(%(heavy)s)
-  AND state IN ('running', 'cancelling') AND lease_expires_at >= %(now)s;
+-- name: due
+-- Operations that wait for a worker: pending, or abandoned by theirs.
+SELECT id FROM tenants_operation
+WHERE state = 'pending' OR (state IN ('running', 'cancelling') AND lease_expires_at < %(now)s)
+ORDER BY created_at LIMIT 16;
+
+-- name: claimable
+-- An operation that waits for a worker, locked, with its tenant and where that lives. Filled in by tenants.rows. Who asks
+-- at the same moment gets nothing.
+SELECT {operation}, {tenant}, {plan}, {cluster}
+FROM tenants_operation AS operation
+LEFT JOIN tenants_tenant AS tenant ON tenant.id = operation.tenant_id
+LEFT JOIN tenants_plan AS plan ON plan.id = tenant.plan_id
+LEFT JOIN tenants_cluster AS cluster ON cluster.id = tenant.cluster_id
+WHERE operation.id = %(operation)s
+  AND (operation.state = 'pending'
+       OR (operation.state IN ('running', 'cancelling') AND operation.lease_expires_at < %(now)s))
+FOR UPDATE OF operation SKIP LOCKED;
+
+-- name: take
+-- Makes a locked operation ours, unless `most` others of heavy kinds are at work on its cluster already.
+UPDATE tenants_operation
+SET attempt = attempt + 1, worker = %(worker)s, started_at = coalesce(started_at, %(now)s), heartbeat_at = %(now)s,
+    lease_expires_at = %(until)s, state = CASE state WHEN 'pending' THEN 'running' ELSE state END
+WHERE id = %(operation)s
+  AND (%(most)s::int IS NULL OR %(most)s::int > (
+    SELECT count(*) FROM tenants_operation AS other
+    WHERE other.cluster_id = %(cluster)s AND other.id <> %(operation)s AND other.kind = ANY(%(heavy)s)
+      AND other.state IN ('running', 'cancelling') AND other.lease_expires_at >= %(now)s));

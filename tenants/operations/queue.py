@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Model, Q
+from django.db.models import F, Model
 from django.utils import timezone
 
 from tenants import audit, rows
 from tenants.actors import Actor, Source
 from tenants.exceptions import Cancelled, Conflict
-from tenants.models import Cluster, Operation, Tenant
+from tenants.models import Cluster, Operation, Plan, Tenant
 from tenants.models.operations import OPEN_STATES
 from tenants.operations.heartbeat import lease, worker_name
 from tenants.operations.run import QUERIES, Run
@@ -102,58 +102,54 @@ def wake(operation: Operation) -> None:
 
 
 def claim(operation_id: Any) -> Run | None:
-    """Take a pending or abandoned operation, or None when it is somebody else's, done, or its cluster is full."""
+    """Take a pending or abandoned operation, or None when it is somebody else's, done, or its cluster is full.
+
+    By statements of our own: in a rush each new tenant passes here several times.
+    """
     now = timezone.now()
+    mine: dict[str, Any] = {"operation": operation_id, "now": now, "worker": worker_name(), "until": now + lease()}
     with transaction.atomic():
-        operation = (
-            Operation.objects.select_for_update(of=("self",), skip_locked=True)
-            .select_related("tenant__plan", "tenant__cluster")
-            .filter(pk=operation_id)
-            .filter(Q(state=State.PENDING) | Q(state__in=[State.RUNNING, State.CANCELLING], lease_expires_at__lt=now))
-            .first()
-        )
-        if operation is None or operation.kind not in WORKFLOWS or _cluster_is_full(operation):
+        operation = _claimable(mine)
+        if operation is None or operation.kind not in WORKFLOWS or not _take(operation, mine):
             return None
-        operation.attempt += 1
-        operation.worker = worker_name()
-        operation.started_at = operation.started_at or now
-        operation.heartbeat_at, operation.lease_expires_at = now, now + lease()
-        if operation.state == State.PENDING:
-            operation.state = State.RUNNING
-        operation.save(update_fields=["attempt", "worker", "started_at", "heartbeat_at", "lease_expires_at", "state"])
+    operation.attempt += 1
+    operation.worker, operation.started_at = mine["worker"], operation.started_at or now
+    operation.heartbeat_at, operation.lease_expires_at = now, mine["until"]
+    if operation.state == State.PENDING:
+        operation.state = State.RUNNING
     return Run(operation)
 
 
-def _cluster_is_full(operation: Operation) -> bool:
-    """Whether as much heavy work as the cluster bears is running. Locks the cluster's row, so that two workers
-    cannot both find the last place free."""
-    if not WORKFLOWS[operation.kind].heavy or operation.cluster_id is None:
-        return False
+def _claimable(mine: dict[str, Any]) -> Operation | None:
+    """The operation, locked, with its tenant and its cluster; None when it is not to be had."""
+    models: dict[str, type[Model]] = {"operation": Operation, "tenant": Tenant, "plan": Plan, "cluster": Cluster}
+    found = rows.select_one(QUERIES["claimable"], models, mine)
+    operation: Operation | None = found["operation"]
+    if operation is not None and found["tenant"] is not None:
+        operation.tenant = found["tenant"]
+        operation.tenant.plan, operation.tenant.cluster = found["plan"], found["cluster"]
+    return operation
+
+
+def _take(operation: Operation, mine: dict[str, Any]) -> bool:
+    """Make it ours, unless as much heavy work as its cluster bears is running there. Locks the cluster's row first, so
+    that two workers cannot both find the last place free."""
     heavy = [kind for kind, workflow in WORKFLOWS.items() if workflow.heavy]
-    mine: dict[str, Any] = {
-        "operation": operation.pk,
-        "cluster": operation.cluster_id,
-        "heavy": heavy,
-        "now": timezone.now(),
-    }
+    bounded: dict[str, Any] = {"cluster": operation.cluster_id, "heavy": heavy, "most": None}
     with connection.cursor() as cursor:
-        # Two statements: the second must see what was committed while the first waited.
-        cursor.execute(QUERIES["lock_cluster"], mine)
-        (most,) = cursor.fetchone()
-        cursor.execute(QUERIES["running_heavy"], mine)
-        (running,) = cursor.fetchone()
-    return bool(running >= most)
+        if WORKFLOWS[operation.kind].heavy and operation.cluster_id is not None:
+            # Two statements: the second must see what was committed while the first waited.
+            cursor.execute(QUERIES["lock_cluster"], bounded)
+            (bounded["most"],) = cursor.fetchone()
+        cursor.execute(QUERIES["take"], {**mine, **bounded})
+        return cursor.rowcount == 1
 
 
 def due() -> list[Any]:
     """Ids of operations that wait for a worker: pending, or abandoned by theirs; oldest first."""
-    return list(
-        Operation.objects.filter(
-            Q(state=State.PENDING) | Q(state__in=[State.RUNNING, State.CANCELLING], lease_expires_at__lt=timezone.now())
-        )
-        .order_by("created_at")
-        .values_list("pk", flat=True)[:16]
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(QUERIES["due"], {"now": timezone.now()})
+        return [row[0] for row in cursor.fetchall()]
 
 
 def cancellable(operation: Operation) -> bool:

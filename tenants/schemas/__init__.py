@@ -3,6 +3,6 @@
 Primitives on an open connection. They know nothing of operations or of what an operator may do.
 """
 
-from tenants.schemas.ddl import clone, drop, exists
+from tenants.schemas.ddl import DROP_BATCH, clone, drop, exists
 
-__all__ = ["clone", "drop", "exists"]
+__all__ = ["DROP_BATCH", "clone", "drop", "exists"]

@@ -30,7 +30,7 @@ def clone(
     schema: str,
     script: str,
     *,
-    then: sql.Composed | None = None,
+    then: bytes = b"",
     prove: Callable[[Connection[Any]], None],
     timeout_ms: int,
 ) -> None:
@@ -49,7 +49,7 @@ def clone(
         connection.execute(sql.SQL("CREATE SCHEMA {schema} AUTHORIZATION {owner}; SET LOCAL ROLE {owner};"
                                    " GRANT USAGE ON SCHEMA {schema} TO {groups}").format(**names))  # fmt: skip
         connection.execute(script.encode())  # no parameters: one message, and every `%` in it is its own
-        if then is not None:
+        if then:
             connection.execute(then)
         connection.execute("RESET ROLE")
         connection.execute(QUERIES["release_owner"], [schema])

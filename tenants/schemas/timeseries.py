@@ -8,6 +8,7 @@ first ones, `maintain` keeps a cluster's schemas supplied and drops what is past
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tenants.identifiers import check_plain_name
 from tenants.postgres import load_queries
 from tenants.schemas.roles import as_owner
 
@@ -30,6 +32,8 @@ _MAX_IDENTIFIER = 63
 MAX_PREMAKE = 400
 # Says on the parent's policy that its partitions come and go, so that fingerprints leave them out.
 MARK = "time series: "
+# Stands for a schema's name; no name that people give can hold it.
+_MARKER = "cp_schema_7d2e9b4c61f0"
 
 
 @dataclass(frozen=True)
@@ -172,19 +176,26 @@ def partition_ddl(schema: str, spec: TimeSeries, partition: Partition) -> sql.Co
     return sql.SQL(";\n").join(parts) + sql.SQL(";\n")
 
 
-def initial_partitions(schema: str, specs: Sequence[TimeSeries], now: datetime) -> sql.Composed:
+def initial_partitions(schema: str, specs: Sequence[TimeSeries], now: datetime) -> bytes:
     """Statements that give a new schema the partitions it needs at `now`; run them as its owner, after the script.
 
-    Empty when nothing is declared or TimescaleDB makes the partitions.
+    Empty when nothing is declared or TimescaleDB makes the partitions. Raises ValueError when `schema` is no
+    plain name.
     """
-    return sql.Composed(
-        [
-            partition_ddl(schema, spec, partition)
-            for spec in specs
-            if not spec.hypertable
-            for partition in wanted(spec, now)
-        ]
-    )
+    # No partition is narrower than an hour: within one all schemas get the same.
+    hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return _partitions_of_marker(tuple(specs), hour).replace(_MARKER, check_plain_name(schema)).encode()
+
+
+@functools.lru_cache(maxsize=64)
+def _partitions_of_marker(specs: tuple[TimeSeries, ...], now: datetime) -> str:
+    made = [
+        partition_ddl(_MARKER, spec, partition)
+        for spec in specs
+        if not spec.hypertable
+        for partition in wanted(spec, now)
+    ]
+    return sql.Composed(made).as_string()
 
 
 def _expired(spec: TimeSeries, names: Sequence[str], now: datetime) -> Iterator[str]:

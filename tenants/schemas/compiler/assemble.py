@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from psycopg import sql
 
+from tenants.identifiers import check_plain_name
 from tenants.schemas.compiler.lexer import identifier
 from tenants.schemas.compiler.model import Draft
 from tenants.schemas.compiler.pgdump import is_row_security
@@ -18,7 +19,6 @@ from tenants.schemas.compiler.settle import Settled, Table
 from tenants.schemas.compiler.sqlscript import Statement, split
 from tenants.schemas.timeseries import TimeSeries, hypertables
 
-_SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,56}\Z")
 _DATA = frozenset({"INSERT"})
 _ROUTINES = frozenset({"FUNCTION", "PROCEDURE"})
 
@@ -43,9 +43,7 @@ GRANT USAGE ON SCHEMA {m} TO {m}_rw, {m}_ro;
 
 def render(script: str, marker: str, schema: str) -> str:
     """The clone script for `schema`. Raises ValueError unless that is a plain lower-case name of at most 57 bytes."""
-    if not _SCHEMA_NAME.match(schema):
-        raise ValueError(f"not a schema name a clone can have: {schema!r}")
-    return script.replace(marker, schema)
+    return script.replace(marker, check_plain_name(schema))
 
 
 def rewrite_statements(statements: Sequence[Statement], draft: Draft, settled: Settled, marker: str) -> list[Statement]:
