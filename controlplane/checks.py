@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.http.request import validate_host
 
+from backups.engine.keys import KeyRing
 from controlplane.environment import secret
 from tenants.exceptions import InvalidInput
 from tenants.ledger.keys import public_keys
@@ -90,11 +91,18 @@ def _audit_log() -> Iterator[CheckMessage]:
         yield Error(error.message, id="controlplane.E006")
 
 
+def _backup_keys() -> Iterator[CheckMessage]:
+    try:
+        KeyRing.parse(settings.BACKUP_ENCRYPTION_KEYS)
+    except InvalidInput as error:
+        yield Error(error.message, hint="id:BASE64 of 32 random bytes, newest first.", id="controlplane.E007")
+
+
 @register(Tags.security)
 def check_settings(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[CheckMessage]:
     """Keys, addresses of the servers and of ourselves. Values are never shown."""
     found: list[CheckMessage] = []
-    for part in (_encryption_keys, _secret_keys, _database_url, _redis_url, _public_url, _audit_log):
+    for part in (_encryption_keys, _secret_keys, _database_url, _redis_url, _public_url, _audit_log, _backup_keys):
         try:
             found += part()
         except (ImproperlyConfigured, ValueError) as error:

@@ -261,6 +261,9 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 # Checkpoints of the audit log are signed with this Ed25519 key (32 bytes in base64) and written to these places.
+# Newest first, `id:base64`: the first one wraps the keys of new backups, all of them open old ones.
+BACKUP_ENCRYPTION_KEYS = [key.strip() for key in secret("BACKUP_ENCRYPTION_KEYS", default="").split(",") if key.strip()]
+
 AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY", default="").strip()
 AUDIT_PUBLIC_KEYS = env.list("AUDIT_PUBLIC_KEYS", default=[])
 AUDIT_CHECKPOINT_URLS = [url.strip() for url in secret("AUDIT_CHECKPOINT_URLS", default="").split(",") if url.strip()]

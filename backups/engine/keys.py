@@ -141,7 +141,8 @@ def _bound(name: str, backup: str) -> bytes:
 
 def _secret(text: str) -> bytes | None:
     try:
-        secret = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+        plain = text.rstrip("=").replace("-", "+").replace("_", "/")
+        secret = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except binascii.Error:
         return None
     return secret if len(secret) == KEY_BYTES else None

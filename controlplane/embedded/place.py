@@ -11,6 +11,7 @@ from controlplane.embedded.leftovers import MARK
 
 README = """What `make run` keeps: data of PostgreSQL and Redis, keys (secrets.env), credentials, logs,
 the key that signs the audit log and what it has signed (audit).
+backup.key opens the backups: keep a copy of it elsewhere, without it no backup can be read.
 secrets.env opens the stored passwords of tenants: without it they cannot be read again.
 `make clean-data` removes all of it.
 """
@@ -72,6 +73,14 @@ class Place:
             env["AUDIT_CHECKPOINT_URLS"] = (directory / "checkpoints.jsonl").as_uri()
         return env
 
+    def _backups(self) -> dict[str, str]:
+        """The key that encrypts backups."""
+        if is_given("BACKUP_ENCRYPTION_KEYS", dict(os.environ)):
+            return {}
+        path = self.directory / "backup.key"
+        kept_secret(path)  # 256 random bits in base64
+        return {"BACKUP_ENCRYPTION_KEYS_FILE": str(path)}
+
     def environment(self, servers: Mapping[str, str], *, port: int) -> dict[str, str]:
         """The environment of web, worker, beat and commands; `servers` are the URLs of what we started."""
         metrics = self.directory / "run" / "metrics"
@@ -83,6 +92,7 @@ class Place:
             **given,
             **self.keys(),
             **self._audit(),
+            **self._backups(),
             **servers,
             MARK: str(self.directory),
             "DEBUG": "false",

@@ -109,6 +109,7 @@ def test_what_is_of_the_wrong_kind_is_named(name: str, value: str) -> None:
         ("E005", "PUBLIC_URL", "cp.example.com"),
         ("E006", "AUDIT_SIGNING_KEY", PASSWORD),
         ("E006", "AUDIT_CHECKPOINT_URLS", [f"ftp://u:{PASSWORD}@h/d"]),
+        ("E007", "BACKUP_ENCRYPTION_KEYS", [PASSWORD]),
         ("W001", "ALLOWED_HOSTS", ["other.example.com"]),
     ],
 )

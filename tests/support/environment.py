@@ -32,6 +32,7 @@ def _redis_number() -> int:
 def _settle() -> None:
     os.environ.setdefault("SECRET_KEY", "a key for tests only, of no use anywhere else, long enough to be accepted")
     os.environ.setdefault("FIELD_ENCRYPTION_KEYS", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+    os.environ.setdefault("BACKUP_ENCRYPTION_KEYS", "tests:" + base64.b64encode(secrets.token_bytes(32)).decode())
     os.environ.setdefault("LOG_LEVEL", "WARNING")
     os.environ["PUBLIC_URL"] = "http://testserver"
     os.environ["ALLOWED_HOSTS"] = "testserver,127.0.0.1,localhost"
