@@ -72,18 +72,18 @@ def _locked_until(attempt: SignInAttempt, name: str, source: Source, is_code: bo
     limit = settings.LOGIN_ATTEMPTS
     mine = recent.filter(name_digest=attempt.name_digest)
     for rows, allowed in ((mine.filter(ip=attempt.ip), limit), (recent.filter(ip=attempt.ip), limit * MANY)):
-        if rows.count() > allowed:
-            return _end(rows, allowed)
-    everywhere = limit * (MANY_CODES if is_code else MANY)
-    if mine.count() > everywhere and not _knows_address(name, source):
-        return _end(mine, everywhere)
+        if until := _end(rows, allowed):
+            return until
+    if until := _end(mine, limit * (MANY_CODES if is_code else MANY)):
+        return None if _knows_address(name, source) else until
     return None
 
 
-def _end(rows: QuerySet[SignInAttempt], allowed: int) -> datetime:
-    """When so many of the rows are too old to count that there is room for one more (the newest is the refused one)."""
-    row = rows.order_by("-at")[allowed : allowed + 1].get()
-    return row.at + timedelta(seconds=settings.LOGIN_LOCK_SECONDS)
+def _end(rows: QuerySet[SignInAttempt], allowed: int) -> datetime | None:
+    """When so many of the rows are too old to count that there is room for one more (the newest is the refused one);
+    None when there is room now. One look, since others who are refused at the same moment take theirs away."""
+    at = rows.order_by("-at").values_list("at", flat=True)[allowed : allowed + 1].first()
+    return at and at + timedelta(seconds=settings.LOGIN_LOCK_SECONDS)
 
 
 def _knows_address(name: str, source: Source) -> bool:

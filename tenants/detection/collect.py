@@ -70,7 +70,7 @@ def read_log(cluster: Cluster, connection: Connection[Any]) -> int:
 
 
 def _read_some(cluster: Cluster, connection: Connection[Any]) -> tuple[int, bool]:
-    """A part of it, and the place after it, in one transaction. Returns how many attempts, and whether there is more."""
+    """A part of it, and the place after it, in one transaction. Returns how many attempts, and if there is more."""
     with transaction.atomic():
         watch = LogWatch.objects.select_for_update(skip_locked=True).filter(cluster=cluster).first()
         if watch is None:
