@@ -15,10 +15,11 @@ from provisioning.models import MigratorWindow, SchemaSlot, TenantCredential
 from provisioning.workflows import QUERIES
 from tenants.actors import BEAT, SYSTEM
 from tenants.exceptions import ControlPlaneError
-from tenants.models import Cluster, Tenant, TenantRole
-from tenants.postgres import connect, session
+from tenants.models import Cluster, ClusterLogin, Tenant, TenantRole
+from tenants.postgres import connect
 from tenants.schemas import compiler, roles, timeseries
 
+Purpose = ClusterLogin.Purpose
 log = logging.getLogger(__name__)
 
 # Longer than any import takes.
@@ -40,7 +41,7 @@ def watch_logins() -> int:
     count = 0
     for cluster in Cluster.objects.filter(pk__in=watched):
         try:
-            with session(cluster.dsn()) as link:
+            with connect(cluster.dsn(Purpose.MONITOR), autocommit=True) as link:
                 seen = roles.last_seen(link, list(watched[cluster.pk]))
         except ControlPlaneError as error:
             log.warning("login.watch_failed", extra={"cluster": cluster.name, "error": error.code})
@@ -60,7 +61,7 @@ def retire_logins() -> int:
     """Close logins whose time is over. A tenant that is busy is left for the next time. Returns how many."""
     watch_logins()
     due = services.logins_to_close(timezone.now())
-    tenants = Tenant.objects.filter(roles__in=due).select_related("cluster", "plan").distinct()
+    tenants = Tenant.objects.filter(roles__in=due).select_related("cluster__provisioner", "plan").distinct()
     count = 0
     for tenant in tenants:
         try:
@@ -154,7 +155,7 @@ def maintain_timeseries() -> int:
     rows = (
         SchemaSlot.objects.filter(state__in=[SchemaSlot.State.READY, SchemaSlot.State.CLAIMED])
         .exclude(template_version__timeseries=[])
-        .select_related("cluster", "template_version")
+        .select_related("cluster__provisioner", "template_version")
         .defer("template_version__script")
     )
     by_cluster = defaultdict(list)
@@ -163,7 +164,7 @@ def maintain_timeseries() -> int:
     changed = 0
     for cluster, work in by_cluster.items():
         try:
-            with connect(cluster.dsn(), autocommit=True) as link:
+            with connect(cluster.work_dsn(), autocommit=True) as link:
                 report = timeseries.maintain(link, work, timezone.now())
             changed += len(report.created) + len(report.dropped)
             for schema, why in report.failed.items():

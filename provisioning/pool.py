@@ -76,7 +76,7 @@ def levels() -> list[Level]:
     versions = current_versions()
     return [
         Level(cluster, version, found.get("ready", 0), found.get("building", 0), _target(cluster, version, used))
-        for cluster in Cluster.objects.filter(state=Cluster.State.ACTIVE)
+        for cluster in Cluster.objects.filter(state=Cluster.State.ACTIVE).select_related("provisioner")
         for version in versions
         for found in [counted.get((cluster.pk, version.pk), {})]
     ]
@@ -190,7 +190,7 @@ def reap_slots() -> int:
         state=State.RETIRING
     )
     count = 0
-    for slot in SchemaSlot.objects.filter(state=State.RETIRING, tenant=None).select_related("cluster"):
+    for slot in SchemaSlot.objects.filter(state=State.RETIRING, tenant=None).select_related("cluster__provisioner"):
         try:
             slots.remove(slot)
             count += 1

@@ -1,7 +1,7 @@
 -- name: resolve
--- The newest version of a template, a plan and a cluster with its pooler, by name or the default ones. Filled in by
+-- The newest version of a template, a plan and a cluster with its pooler and provisioner, by name or the default ones. Filled in by
 -- tenants.rows: a name in braces stands for that table's columns.
-SELECT {version}, {template}, {plan}, {cluster}, {pooler}
+SELECT {version}, {template}, {plan}, {cluster}, {pooler}, {provisioner}
 FROM (SELECT) AS nothing
 LEFT JOIN provisioning_template AS template
   ON CASE WHEN %(template_name)s::text IS NULL THEN template.is_default ELSE template.name = %(template_name)s::text END
@@ -12,7 +12,8 @@ LEFT JOIN tenants_plan AS plan
   ON CASE WHEN %(plan_slug)s::text IS NULL THEN plan.is_default ELSE plan.slug = %(plan_slug)s::text END
 LEFT JOIN tenants_cluster AS cluster
   ON CASE WHEN %(cluster_name)s::text IS NULL THEN cluster.is_default ELSE cluster.name = %(cluster_name)s::text END
-LEFT JOIN tenants_pooler AS pooler ON pooler.cluster_id = cluster.id;
+LEFT JOIN tenants_pooler AS pooler ON pooler.cluster_id = cluster.id
+LEFT JOIN tenants_clusterlogin AS provisioner ON provisioner.id = cluster.provisioner_id;
 
 -- name: claim_slot
 -- Gives the oldest ready slot to a tenant, whose row follows in the same transaction. Whoever claims at the same moment

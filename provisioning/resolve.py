@@ -9,7 +9,7 @@ from typing import Any
 from provisioning.models import Template, TemplateVersion
 from tenants import rows
 from tenants.exceptions import Conflict, InvalidInput
-from tenants.models import Cluster, Plan, Pooler
+from tenants.models import Cluster, ClusterLogin, Plan, Pooler
 from tenants.models.plans import LIMITS
 from tenants.postgres import load_queries
 
@@ -38,6 +38,7 @@ def choice(*, template: str | None, plan: str | None, cluster: str | None) -> Ch
         "plan": Plan,
         "cluster": Cluster,
         "pooler": Pooler,
+        "provisioner": ClusterLogin,
     }
     found = rows.select_one(
         QUERIES["resolve"], models, {"template_name": template, "plan_slug": plan, "cluster_name": cluster}
@@ -46,6 +47,7 @@ def choice(*, template: str | None, plan: str | None, cluster: str | None) -> Ch
     version.template = found["template"]
     place: Cluster = _open(_named(cluster, found["cluster"], "cluster"))
     Pooler.cluster.field.remote_field.set_cached_value(place, found["pooler"])  # its address is what tenants are told
+    place.provisioner = found["provisioner"]
     return Choice(version, _named(plan, found["plan"], "plan"), place)
 
 

@@ -86,7 +86,7 @@ def search_path(slot: SchemaSlot) -> list[str]:
 def create_roles(slot: SchemaSlot) -> None:
     """Step one: the roles, and password and limits of the first login, in a short transaction of their own."""
     schema, login = slot.schema_name, first_login(slot)
-    with session(slot.cluster.dsn()) as connection, connection.transaction():
+    with session(slot.cluster.work_dsn()) as connection, connection.transaction():
         roles.create_roles(connection, schema, search_path=search_path(slot))
         if slot.limits:
             roles.apply_limits(connection, schema, slot.limits, to=[login])
@@ -96,7 +96,7 @@ def create_roles(slot: SchemaSlot) -> None:
 def open_login(slot: SchemaSlot, limits: dict[str, int]) -> None:
     """The last step: the first login is let in, with these limits."""
     schema, login = slot.schema_name, first_login(slot)
-    with session(slot.cluster.dsn()) as connection, connection.transaction():
+    with session(slot.cluster.work_dsn()) as connection, connection.transaction():
         if limits != slot.limits:
             roles.apply_limits(connection, schema, limits, to=[login])
         roles.open_logins(connection, schema, [login])
@@ -120,7 +120,7 @@ def clone_schema(slot: SchemaSlot) -> None:
                 hint="Look for event triggers or default privileges that change what is created on this cluster.",
             )
 
-    with session(slot.cluster.dsn()) as connection:
+    with session(slot.cluster.work_dsn()) as connection:
         schemas.clone(connection, slot.schema_name, script, then=partitions, prove=prove, timeout_ms=CLONE_TIMEOUT_MS)
 
 
@@ -154,7 +154,7 @@ def build(slot: SchemaSlot) -> bool:
         build_seconds=time.monotonic() - begun,
     ):
         return True
-    remove_from_cluster(slot.cluster.dsn(), slot.schema_name)
+    remove_from_cluster(slot.cluster.work_dsn(), slot.schema_name)
     return False
 
 
@@ -174,5 +174,5 @@ def remove_from_cluster(
 
 def remove(slot: SchemaSlot) -> None:
     """Take a slot away for good: first what is on the cluster, then its row."""
-    remove_from_cluster(slot.cluster.dsn(), slot.schema_name)
+    remove_from_cluster(slot.cluster.work_dsn(), slot.schema_name)
     SchemaSlot.objects.filter(pk=slot.pk).delete()

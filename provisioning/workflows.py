@@ -89,10 +89,10 @@ def _activate(tenant: Tenant, login: str, *, collected: bool) -> None:
 
 def undo_provision(run: Run) -> None:
     """Leave nothing on the cluster; the tenant stays, failed, to be tried again or deleted."""
-    slot = SchemaSlot.objects.select_related("cluster").filter(tenant=run.tenant).first()
+    slot = SchemaSlot.objects.select_related("cluster__provisioner").filter(tenant=run.tenant).first()
     with run.step("remove schema and roles") as needed:
         if needed and slot is not None:
-            slots.remove_from_cluster(slot.cluster.dsn(), slot.schema_name)
+            slots.remove_from_cluster(slot.cluster.work_dsn(), slot.schema_name)
     with run.end():
         if slot is not None:
             slot.delete()
@@ -110,7 +110,7 @@ def _close_all_logins(run: Run) -> None:
     with run.step("close logins and end sessions") as needed:
         if needed:
             schema = run.tenant.schema_name
-            with session(run.tenant.cluster.dsn()) as link:
+            with session(run.tenant.cluster.work_dsn()) as link:
                 names = [*roles.all_logins(schema), *roles.additional_logins(link, schema)]
                 roles.close_logins(link, schema, names)
                 pooling.end_clients(run.tenant.cluster, names)
@@ -123,7 +123,7 @@ def _open_issued_logins(run: Run) -> None:
     with run.step("open logins") as needed:
         if needed:
             issued = TenantRole.objects.filter(tenant=run.tenant).exclude(state=Login.OFF).exclude(secret="")
-            with session(run.tenant.cluster.dsn()) as link, link.transaction():
+            with session(run.tenant.cluster.work_dsn()) as link, link.transaction():
                 roles.open_logins(link, run.tenant.schema_name, list(issued.values_list("name", flat=True)))
             pooling.await_logins(run.tenant.cluster, {login.name: login.password() for login in issued})
 
@@ -136,7 +136,7 @@ def _open_lent_logins(run: Run) -> None:
                 tenant=run.tenant, closed_at__isnull=True, expires_at__gt=timezone.now()
             )
             schema = run.tenant.schema_name
-            with session(run.tenant.cluster.dsn()) as link:
+            with session(run.tenant.cluster.work_dsn()) as link:
                 there = set(roles.additional_logins(link, schema))
                 names = [name for name in lent.values_list("login", flat=True) if name in there]
                 roles.open_logins(link, schema, names)
@@ -216,7 +216,7 @@ def undelete(run: Run) -> None:
 def purge(run: Run) -> None:
     """Drop the schema in batches, then the roles, then what the registry holds of both."""
     tenant = run.tenant
-    dsn = tenant.cluster.dsn()
+    dsn = tenant.cluster.work_dsn()
     _close_all_logins(run)
     # From here on it cannot be brought back: undelete looks at this.
     Tenant.objects.filter(pk=tenant.pk).update(restore_state="")
@@ -271,7 +271,7 @@ def rotate(run: Run) -> None:
 
 def _open_new_login(tenant: Tenant, login: TenantRole) -> None:
     schema = tenant.schema_name
-    with session(tenant.cluster.dsn()) as link, link.transaction():
+    with session(tenant.cluster.work_dsn()) as link, link.transaction():
         roles.apply_limits(link, schema, tenant.effective_limits(), to=[login.name])
         roles.set_password(link, schema, login.name, login.password())
         roles.open_logins(link, schema, [login.name])
@@ -282,7 +282,7 @@ def undo_rotate(run: Run) -> None:
     name = run.operation.params["login"]
     with run.step("close new login") as needed:
         if needed:
-            with session(run.tenant.cluster.dsn()) as link:
+            with session(run.tenant.cluster.work_dsn()) as link:
                 roles.close_logins(link, run.tenant.schema_name, [name], forget_password=True)
     with run.end():
         TenantRole.objects.filter(tenant=run.tenant, name=name, state=Login.OFF).update(secret="")
@@ -293,7 +293,7 @@ def retire_login(run: Run) -> None:
     name = role_name(run.tenant.schema_name, run.operation.params["suffix"])
     with run.step("close old login") as needed:
         if needed:
-            with session(run.tenant.cluster.dsn()) as link:
+            with session(run.tenant.cluster.work_dsn()) as link:
                 roles.close_logins(link, run.tenant.schema_name, [name], forget_password=True)
             pooling.end_clients(run.tenant.cluster, [name])
     with run.finish():
@@ -314,7 +314,7 @@ def update(run: Run) -> None:
     tenant, params = run.tenant, run.operation.params
     with run.step("apply limits") as needed:
         if needed:
-            with session(tenant.cluster.dsn()) as link, link.transaction():
+            with session(tenant.cluster.work_dsn()) as link, link.transaction():
                 roles.apply_limits(link, tenant.schema_name, params["effective_limits"])
     with run.finish():
         Tenant.objects.filter(pk=tenant.pk).update(**params["fields"])
@@ -327,7 +327,7 @@ def undo_update(run: Run) -> None:
     with run.step("restore limits") as needed:
         if needed:
             tenant = run.tenant
-            with session(tenant.cluster.dsn()) as link, link.transaction():
+            with session(tenant.cluster.work_dsn()) as link, link.transaction():
                 if roles.existing(link, tenant.schema_name):
                     roles.apply_limits(link, tenant.schema_name, tenant.effective_limits())
     with run.end():
@@ -340,11 +340,11 @@ def apply_plan(run: Run) -> None:
         plan__slug=run.operation.params["plan"],
         cluster=run.operation.cluster,
         state__in=[State.ACTIVE, State.SUSPENDED, State.DELETED],
-    ).select_related("plan", "cluster")
+    ).select_related("plan", "cluster__provisioner")
     count = 0
     with run.step("apply limits") as needed:
         if needed and run.operation.cluster is not None:
-            with session(run.operation.cluster.dsn()) as link:
+            with session(run.operation.cluster.work_dsn()) as link:
                 for count, tenant in enumerate(tenants.iterator(), start=1):  # noqa: B007
                     roles.apply_limits(link, tenant.schema_name, tenant.effective_limits())
                     run.alive()

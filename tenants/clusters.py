@@ -193,7 +193,7 @@ def check_cluster(cluster: Cluster) -> Cluster:
     """Read a cluster's version, extensions and isolation level again and note them, or the reason why that failed."""
     before = cluster.isolation_level
     try:
-        _note(cluster, inspect(cluster.dsn()))
+        _note(cluster, inspect(cluster.work_dsn()))
     except ControlPlaneError as error:
         cluster.last_error, cluster.checked_at = str(error)[:500], timezone.now()
         cluster.save(update_fields=["last_error", "checked_at"])

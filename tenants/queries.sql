@@ -3,7 +3,10 @@
 SELECT current_setting('server_version_num')::int AS version_num,
        current_database() AS dbname,
        pg_is_in_recovery() AS in_recovery,
-       r.rolsuper OR r.rolcreaterole AS can_create_roles,
+       r.rolsuper OR r.rolcreaterole
+         OR EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+                    WHERE n.nspname = 'cp' AND has_schema_privilege(n.oid, 'USAGE')
+                      AND p.proname = 'create_roles' AND has_function_privilege(p.oid, 'EXECUTE')) AS can_create_roles,
        r.rolsuper OR has_database_privilege(current_database(), 'CREATE') AS can_create_schemas,
        r.rolsuper OR pg_has_role('pg_signal_backend', 'USAGE') AS can_end_sessions,
        r.rolsuper OR has_parameter_privilege('temp_file_limit', 'SET') AS can_limit_temp_files,

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from provisioning.models import SchemaSlot
 from provisioning.services import Connection, connection_of
 from tenants.exceptions import ControlPlaneError
-from tenants.models import Tenant, TenantRole
+from tenants.models import ClusterLogin, Tenant, TenantRole
 from tenants.postgres import connect, load_queries
 from tenants.schemas import roles
 
@@ -27,7 +27,9 @@ class Live:
 def live(tenant: Tenant) -> Live:
     """Tables and open sessions. Raises ControlPlaneError when the cluster does not answer."""
     # Not from the pool: a page must not wait as long as work may when the cluster is down.
-    with connect(tenant.cluster.dsn(), autocommit=True, statement_timeout_ms=3_000) as connection:
+    with connect(
+        tenant.cluster.dsn(ClusterLogin.Purpose.MONITOR), autocommit=True, statement_timeout_ms=3_000
+    ) as connection:
         row = connection.execute(
             QUERIES["tenant_facts"],
             {"schema": f'"{tenant.schema_name}"', "logins": roles.logins(tenant.schema_name)},

@@ -110,7 +110,7 @@ def _open(tenant: Tenant, credential: TenantCredential, password: str) -> None:
         raise Conflict("The tenant's state has changed meanwhile.", code="state_changed")
     if TenantCredential.objects.select_for_update().get(pk=credential.pk).closed_at is not None:
         raise Conflict("The login was closed meanwhile.", code="state_changed")
-    with session(tenant.cluster.dsn()) as link, link.transaction():
+    with session(tenant.cluster.work_dsn()) as link, link.transaction():
         roles.open_credential(
             link, tenant.schema_name, credential.login, password, until=credential.expires_at,
             limits={**tenant.effective_limits(), "connection_limit": CONNECTIONS},
@@ -137,7 +137,7 @@ def close_credential(
 
 
 def _close(tenant: Tenant, credential: TenantCredential, because: str, *, actor: Actor, source: Source) -> None:
-    with session(tenant.cluster.dsn()) as link:
+    with session(tenant.cluster.work_dsn()) as link:
         ended = roles.close_credential(link, tenant.schema_name, credential.login)
     pooling.end_clients(tenant.cluster, [credential.login])
     credential.closed_at, credential.closed_because = timezone.now(), because

@@ -58,7 +58,7 @@ def open_migrator(*, tenant_id: Any, minutes: int = 30, reason: str, actor: Acto
         raise InvalidInput("A migrator needs a reason.", field="reason")
     window = _write_down(tenant, minutes, check_reason(reason), actor=actor, source=source)
     password = secrets.new_password()
-    with session(tenant.cluster.dsn()) as connection, connection.transaction():
+    with session(tenant.cluster.work_dsn()) as connection, connection.transaction():
         roles.open_migrator(
             connection,
             tenant.schema_name,
@@ -112,7 +112,7 @@ def close_migrator(*, tenant_id: Any, actor: Actor, source: Source) -> MigratorW
     window = MigratorWindow.objects.filter(tenant=tenant, closed_at__isnull=True).first()
     if window is None:
         return None
-    with session(tenant.cluster.dsn()) as connection:
+    with session(tenant.cluster.work_dsn()) as connection:
         ended = roles.close_migrator(connection, tenant.schema_name)
         findings = roles.guard_findings(connection, tenant.schema_name)
     with transaction.atomic():

@@ -88,7 +88,7 @@ def _checked(tenant: Tenant, overlap: int | None, emergency: bool, reason: str) 
 def _shut_out(tenant: Tenant, *, reason: str, actor: Actor, source: Source) -> None:
     """Both logins are dead before anything else is looked at: no operation that is under way can hold this up."""
     names = roles.logins(tenant.schema_name)
-    with session(tenant.cluster.dsn()) as link:
+    with session(tenant.cluster.work_dsn()) as link:
         ended = roles.close_logins(link, tenant.schema_name, names, forget_password=True)
     pooling.end_clients(tenant.cluster, names)
     audit.record(

@@ -183,7 +183,7 @@ class ClusterAdmin(PoolerPages):
             address=self.address(cluster), username=cluster.dsn().user if cluster.is_default else cluster.username,
             extensions=sorted(cluster.extensions.items()), tenant_count=cluster.living,
             stays_open=STAYS_OPEN.get(Level(cluster.isolation_level)) if cluster.isolation_level else None,
-            logins=cluster.logins.all(), isolation=self.isolation(cluster),
+            logins=cluster.logins.filter(ready=True), isolation=self.isolation(cluster),
             reaper=Reaper.objects.filter(cluster=cluster).first(), pooler=pooler, pools=busiest_pools(pooler),
             told="{}:{}".format(*cluster.public_address()), watch=LogWatch.objects.filter(cluster=cluster).first(),
             proof=cluster.isolation_checks.first(),

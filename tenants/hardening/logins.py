@@ -42,6 +42,7 @@ RIGHTS: dict[str, Rights] = {
         ("cp_operator", "pg_signal_backend"),
         (
             "version",
+            "guard_findings",
             "require_tenant",
             "create_roles",
             "take_owner",
@@ -51,7 +52,7 @@ RIGHTS: dict[str, Rights] = {
             "close_",
             "drop_",
         ),
-        connections=40,
+        connections=100,  # as many processes keep up to eight each
         may_create=True,
     ),
     # Reads every row of every tenant, as pg_dump must, and writes nothing. Row-level security is forced on all tables,
@@ -85,6 +86,15 @@ def ensure_rows(cluster: Cluster, dbname: str) -> dict[str, tuple[str, str]]:
         )
         found[purpose] = (row.username, secrets.decrypt(row.secret))
     return found
+
+
+def note_logins(cluster: Cluster, made: list[str]) -> None:
+    """Write down which are complete: from now on they are used."""
+    for row in ClusterLogin.objects.filter(cluster=cluster, purpose__in=made):
+        row.ready = True
+        row.save(update_fields=["ready"])
+        if row.purpose == Purpose.PROVISIONER:
+            cluster.provisioner = row
 
 
 def ensure_logins(to: Recorder, dsn: Dsn, passwords: dict[str, tuple[str, str]]) -> list[str]:

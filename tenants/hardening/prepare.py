@@ -180,7 +180,8 @@ def _note(done: Prepared, items: list[OpenItem], *, actor: Actor, source: Source
     cluster.isolation_level, cluster.isolation_open = done.level, done.open
     cluster.isolation_wanted = done.wanted
     with transaction.atomic():
-        cluster.save(update_fields=["isolation_level", "isolation_open", "isolation_wanted"])
+        logins.note_logins(cluster, done.logins)
+        cluster.save(update_fields=["isolation_level", "isolation_open", "isolation_wanted", "provisioner"])
         audit.record(
             "cluster.prepare", actor=actor, source=source, target=cluster, before=was,
             after={

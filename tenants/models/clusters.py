@@ -49,6 +49,10 @@ class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMi
         max_length=12, blank=True, editable=False, help_text="The level its catalog showed when it was last checked."
     )
     isolation_open = models.JSONField(default=list, blank=True, editable=False)
+    provisioner = models.OneToOneField(
+        "ClusterLogin", null=True, editable=False, on_delete=models.SET_NULL, related_name="+",
+        help_text="The login of low privilege that tenants are made and managed by, once prepare_cluster has made it.",
+    )  # fmt: skip
     checked_at = models.DateTimeField(null=True, editable=False)
     last_error = models.CharField(max_length=500, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -82,7 +86,11 @@ class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMi
     def dsn(self, purpose: str = "") -> Dsn:
         """Where the control plane connects, with its password; for a `purpose` as the login of that purpose where there
         is one (see `prepare_cluster`). Raises SecretUnreadable."""
-        if purpose and (login := self.logins.filter(purpose=purpose).first()):
+        if purpose == ClusterLogin.Purpose.PROVISIONER:
+            login = self.provisioner  # read along with the cluster: every act on a tenant needs it
+        else:
+            login = self.logins.filter(purpose=purpose, ready=True).first() if purpose else None
+        if login is not None:
             return self.dsn().replace(user=login.username, password=secrets.decrypt(login.secret))
         if self.is_default:
             own = connection.settings_dict
@@ -95,6 +103,11 @@ class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMi
                 sslmode=own.get("OPTIONS", {}).get("sslmode", "prefer"),
             )
         return Dsn(self.host, self.port, self.dbname, self.username, secrets.decrypt(self.secret), self.sslmode)
+
+    def work_dsn(self) -> Dsn:
+        """Where tenants are made and managed: as the provisioner, or (where no superuser has prepared the cluster) as
+        the control plane's own login. Raises SecretUnreadable."""
+        return self.dsn(ClusterLogin.Purpose.PROVISIONER)
 
     def public_address(self) -> tuple[str, int]:
         """Host and port that tenants are told: as the operator says, else the pooler's, else the server's."""
@@ -134,6 +147,7 @@ class ClusterLogin(models.Model):
     purpose = models.CharField(max_length=12, choices=Purpose.choices)
     username = models.CharField(max_length=63)
     secret = EncryptedField(editable=False)
+    ready = models.BooleanField(default=False, editable=False, help_text="It is on the cluster, with all its rights.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -49,11 +49,12 @@ ORDER BY created_at LIMIT 16;
 -- name: claimable
 -- An operation that waits for a worker, locked, with its tenant and where that lives. Filled in by tenants.rows. Who asks
 -- at the same moment gets nothing.
-SELECT {operation}, {tenant}, {plan}, {cluster}
+SELECT {operation}, {tenant}, {plan}, {cluster}, {provisioner}
 FROM tenants_operation AS operation
 LEFT JOIN tenants_tenant AS tenant ON tenant.id = operation.tenant_id
 LEFT JOIN tenants_plan AS plan ON plan.id = tenant.plan_id
 LEFT JOIN tenants_cluster AS cluster ON cluster.id = tenant.cluster_id
+LEFT JOIN tenants_clusterlogin AS provisioner ON provisioner.id = cluster.provisioner_id
 WHERE operation.id = %(operation)s
   AND (operation.state = 'pending'
        OR (operation.state IN ('running', 'cancelling') AND operation.lease_expires_at < %(now)s))

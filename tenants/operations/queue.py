@@ -13,7 +13,7 @@ from django.utils import timezone
 from tenants import audit, rows
 from tenants.actors import Actor, Source
 from tenants.exceptions import Cancelled, Conflict
-from tenants.models import Cluster, Operation, Plan, Tenant
+from tenants.models import Cluster, ClusterLogin, Operation, Plan, Tenant
 from tenants.models.operations import OPEN_STATES
 from tenants.operations.heartbeat import lease, worker_name
 from tenants.operations.run import QUERIES, Run
@@ -122,12 +122,19 @@ def claim(operation_id: Any) -> Run | None:
 
 def _claimable(mine: dict[str, Any]) -> Operation | None:
     """The operation, locked, with its tenant and its cluster; None when it is not to be had."""
-    models: dict[str, type[Model]] = {"operation": Operation, "tenant": Tenant, "plan": Plan, "cluster": Cluster}
+    models: dict[str, type[Model]] = {
+        "operation": Operation,
+        "tenant": Tenant,
+        "plan": Plan,
+        "cluster": Cluster,
+        "provisioner": ClusterLogin,
+    }
     found = rows.select_one(QUERIES["claimable"], models, mine)
     operation: Operation | None = found["operation"]
     if operation is not None and found["tenant"] is not None:
         operation.tenant = found["tenant"]
         operation.tenant.plan, operation.tenant.cluster = found["plan"], found["cluster"]
+        operation.tenant.cluster.provisioner = found["provisioner"]
     return operation
 
 

@@ -174,7 +174,7 @@ def test_the_logins_can_do_their_job_and_no_other(server: Server, template: Any)
         schema = cluster.slots.get().schema_name
         rows = f"SELECT * FROM {schema}.customers"
         activity = "SELECT usename, query FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-        end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{cluster.username}'"
+        end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{cluster.work_dsn().user}'"
         make = "CREATE TABLE public.mine AS SELECT 1"
         roles = "CREATE ROLE cp_test_never"
         take = f"SELECT cp.take_owner('{schema}')"

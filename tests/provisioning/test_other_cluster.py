@@ -15,6 +15,7 @@ from tenants import clusters, operations, schemas
 from tenants.exceptions import ClusterUnavailable, ClusterUnusable, Conflict, InvalidInput
 from tenants.models import AuditEvent, Cluster, Operation, Tenant
 from tenants.postgres import connect
+from tenants.schemas import ddl
 from tests.provisioning.support import ACTOR, SOURCE, act, can_log_in, leftovers, log_in
 from tests.support.fixtures import fresh_slug
 
@@ -128,6 +129,6 @@ def test_a_schema_is_dropped_in_batches_whatever_refers_to_what(template: Any, c
         schemas.drop(connection, name, on_batch=batches.append)
         schemas.drop(connection, name, on_batch=batches.append)  # again: nothing to do
     assert len(batches) >= 3
-    assert max(batches) <= schemas.DROP_BATCH
+    assert max(batches) <= ddl.DROP_BATCH
     slots.remove(slot)
     assert leftovers(cluster, name) == []
