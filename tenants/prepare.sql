@@ -29,7 +29,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION cp.version() RETURNS int LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS 'SELECT 6';
+AS 'SELECT 7';
 
 -- Raises unless these are logins of a tenant's schema.
 CREATE OR REPLACE FUNCTION cp.require_tenant(schema_name text, logins text[] DEFAULT '{}') RETURNS void
@@ -197,6 +197,56 @@ BEGIN
   FOREACH suffix IN ARRAY ARRAY['rw_a', 'rw_b', 'ro', 'rw', 'owner'] LOOP
     EXECUTE format('DROP ROLE IF EXISTS %I', schema_name || '_' || suffix);
   END LOOP;
+END $$;
+
+-- Puts one schema in the place of another, which goes on under a third name: schemas, owners and groups change their
+-- names, and the logins, whose names and passwords stay, change their groups. To be undone by the same with other names.
+-- Nobody may be in: what a transaction that is still open wrote would end up in the old schema.
+CREATE OR REPLACE FUNCTION cp.switch_schemas(live text, incoming text, aside text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  how text := CASE WHEN current_setting('server_version_num')::int >= 160000 THEN ' WITH INHERIT TRUE, SET FALSE' ELSE '' END;
+  super boolean := (SELECT rolsuper FROM pg_roles WHERE rolname = current_user);
+  suffix text;
+  member record;
+BEGIN
+  PERFORM cp.require_tenant(name) FROM unnest(ARRAY[live, incoming, aside]) AS u (name);
+  IF live IN (incoming, aside) OR to_regnamespace(aside) IS NOT NULL OR to_regrole(aside || '_owner') IS NOT NULL THEN
+    RAISE EXCEPTION '% is in use', aside USING ERRCODE = 'duplicate_schema';
+  END IF;
+  IF NOT super THEN  -- an owner is who may rename
+    EXECUTE format('GRANT %I, %I TO %I', live || '_owner', incoming || '_owner', current_user);
+  END IF;
+  EXECUTE format('ALTER SCHEMA %I RENAME TO %I', live, aside);
+  EXECUTE format('ALTER SCHEMA %I RENAME TO %I', incoming, live);
+  FOREACH suffix IN ARRAY ARRAY['_owner', '_rw', '_ro'] LOOP
+    EXECUTE format('ALTER ROLE %I RENAME TO %I', live || suffix, aside || suffix);
+    EXECUTE format('ALTER ROLE %I RENAME TO %I', incoming || suffix, live || suffix);
+  END LOOP;
+  -- The live logins, additional ones and the migrator included, leave the groups that are aside now.
+  FOR member IN SELECT m.member::regrole::text AS login, m.roleid::regrole::text AS old,
+                       live || substr(m.roleid::regrole::text, 23) AS new
+                  FROM pg_auth_members AS m JOIN pg_roles AS r ON r.oid = m.member
+                 WHERE m.roleid::regrole::text IN (aside || '_owner', aside || '_rw', aside || '_ro')
+                   AND r.rolname >= (live || '_')::name AND r.rolname < (live || '`')::name LOOP
+    EXECUTE format('REVOKE %I FROM %I', member.old, member.login);
+    IF member.login = live || '_mig' THEN
+      EXECUTE format('GRANT %I TO %I' || replace(how, 'INHERIT TRUE, SET FALSE', 'INHERIT FALSE, SET TRUE'), member.new, member.login);
+    ELSE
+      EXECUTE format('GRANT %I TO %I' || how, member.new, member.login);
+    END IF;
+  END LOOP;
+  -- The logins that came with the new schema, and never let anybody in, go with the old one.
+  FOREACH suffix IN ARRAY ARRAY['_rw_a', '_rw_b'] LOOP
+    EXECUTE format('ALTER ROLE %I RENAME TO %I', incoming || suffix, aside || suffix);
+    EXECUTE format('REVOKE %I FROM %I', live || '_rw', aside || suffix);
+    EXECUTE format('GRANT %I TO %I' || how, aside || '_rw', aside || suffix);
+    EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = %I', aside || suffix, current_database(), aside);
+  END LOOP;
+  DELETE FROM cp.verifiers AS v WHERE left(v.login, 22) = incoming;
+  IF NOT super THEN
+    EXECUTE format('REVOKE %I, %I FROM %I', aside || '_owner', live || '_owner', current_user);
+  END IF;
 END $$;
 
 -- Lets a login in that may SET ROLE to the schema's owner, until a moment; `search_path` as for the others. It inherits

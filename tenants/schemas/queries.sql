@@ -96,3 +96,15 @@ GROUP BY usename;
 -- name: guard_findings
 -- tenants/hardening/guard.sql: what is wrong with a schema's protection.
 SELECT cp.guard_findings(%s);
+
+-- name: switch_schemas
+-- tenants/prepare.sql: one schema in the place of another, which goes on under a third name.
+SELECT cp.switch_schemas(%s, %s, %s);
+
+-- name: routines_naming
+-- Routines of a schema whose text (body or settings) holds a name, as statements that make them again. With an empty
+-- search_path all names in them are qualified.
+SELECT pg_get_functiondef(p.oid)
+FROM pg_proc AS p
+WHERE p.pronamespace = %(schema)s::regnamespace AND p.prokind IN ('f', 'p', 'w')
+  AND (strpos(p.prosrc, %(name)s) > 0 OR strpos(array_to_string(p.proconfig, ' '), %(name)s) > 0);

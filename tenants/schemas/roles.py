@@ -188,6 +188,11 @@ def end_sessions(connection: Connection[Any], names: Sequence[str]) -> int:
     return ended
 
 
+def open_sessions(connection: Connection[Any], names: Sequence[str]) -> int:
+    """How many sessions of these roles there are."""
+    return _count(connection, "count_sessions", names)
+
+
 def _count(connection: Connection[Any], query: str, names: Sequence[str]) -> int:
     row = connection.execute(QUERIES[query], [list(names)]).fetchone()
     return int(row[0]) if row else 0

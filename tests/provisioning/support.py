@@ -31,7 +31,8 @@ def warm(cluster: Cluster, version: TemplateVersion, count: int = 1) -> list[Sch
 
 def provision(template: TemplateVersion, **kwargs: Any) -> Provisioned:
     """A new active tenant, from a slot of its own."""
-    warm(Cluster.objects.get(is_default=True), template)
+    named = {"name": kwargs["cluster"]} if "cluster" in kwargs else {"is_default": True}
+    warm(Cluster.objects.get(**named), template)
     kwargs = {"name": "Acme", "slug": fresh_slug(), "actor": ACTOR, "source": SOURCE} | kwargs
     return services.provision_tenant(template=template.template.name, **kwargs)
 
