@@ -16,6 +16,7 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 
 import provisioning
+from backups.services.policies import set_policy
 from provisioning import imports, pool
 from provisioning.models import Template
 from tenants import api_keys, audit, clusters, pooling
@@ -39,12 +40,16 @@ GIB = 1024**3
 PLANS: tuple[dict[str, Any], ...] = (
     {"slug": "starter", "name": "Starter", "connection_limit": 50, "storage_quota_bytes": 10 * GIB, "is_default": True},
     {"slug": "business", "name": "Business", "connection_limit": 150, "pool_size": 50, "client_limit": 500,
-     "storage_quota_bytes": 100 * GIB,
-     "statement_timeout_ms": 60_000, "backup_keep_days": 35},
+     "storage_quota_bytes": 100 * GIB, "statement_timeout_ms": 60_000},
     {"slug": "enterprise", "name": "Enterprise", "connection_limit": 500, "pool_size": 100, "client_limit": 1000,
      "storage_quota_bytes": 1024 * GIB,
-     "statement_timeout_ms": 300_000, "temp_file_limit_kb": 4 * 1024**2, "grace_days": 30, "backup_keep_days": 90},
+     "statement_timeout_ms": 300_000, "temp_file_limit_kb": 4 * 1024**2, "grace_days": 30},
 )  # fmt: skip
+# How long backups of a plan are kept where that is not as long as for all others.
+KEPT: dict[str, dict[str, int]] = {
+    "business": {"keep_daily": 35},
+    "enterprise": {"keep_daily": 90, "keep_monthly": 12},
+}
 
 
 @dataclass
@@ -105,6 +110,8 @@ def _ensure_plans() -> None:
         for values in PLANS:
             plan = Plan.objects.create(**values)
             audit.record("plan.create", actor=ACTOR, source=SOURCE, target=plan, after=plan.limits())
+            if kept := KEPT.get(plan.slug):
+                set_policy(plan=plan, changes=kept, actor=ACTOR, source=SOURCE)
 
 
 def _ensure_operator(report: Report) -> None:

@@ -22,8 +22,6 @@ EDITABLE = (
     "rotation_overlap_minutes",
     "rotation_deadline_days",
     "grace_days",
-    "backup_schedule",
-    "backup_keep_days",
 )
 
 

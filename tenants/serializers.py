@@ -489,8 +489,6 @@ class PlanSerializer(serializers.Serializer[Any]):
     rotation_overlap_minutes = serializers.IntegerField()
     rotation_deadline_days = serializers.IntegerField(help_text="After the overlap: when an old login closes anyway.")
     grace_days = serializers.IntegerField()
-    backup_schedule = serializers.CharField()
-    backup_keep_days = serializers.IntegerField()
 
     @extend_schema_field(LIMITS_SCHEMA)
     def get_limits(self, plan: Any) -> dict[str, int]:

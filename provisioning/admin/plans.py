@@ -53,8 +53,6 @@ class PlanForm(PageForm):
     grace_days = forms.IntegerField(
         validators=[MinValueValidator(0), MaxValueValidator(365)], help_text="From deletion to purge."
     )
-    backup_schedule = forms.CharField(max_length=60, help_text="Cron, in UTC.")
-    backup_keep_days = forms.IntegerField(validators=[MinValueValidator(1)])
 
 
 class NewPlanForm(PlanForm):

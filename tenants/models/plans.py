@@ -33,7 +33,7 @@ def _limit(field: str) -> models.Q:
 
 
 class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin is untyped
-    """Limits, and the defaults for backups, that tenants of one kind share. Times in ms, sizes in bytes or kB."""
+    """Limits that tenants of one kind share. Times in ms, sizes in bytes or kB."""
 
     slug = models.SlugField(max_length=40, unique=True)
     name = models.CharField(max_length=80)
@@ -70,8 +70,6 @@ class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin
         "closed then.",
     )
     grace_days = models.PositiveIntegerField(default=7, validators=[MaxValueValidator(365)])
-    backup_schedule = models.CharField(max_length=60, default="0 2 * * *", help_text="Cron, in UTC.")
-    backup_keep_days = models.PositiveIntegerField(default=14, validators=[MinValueValidator(1)])
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

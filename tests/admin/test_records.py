@@ -35,8 +35,6 @@ def plan_answers(**more: Any) -> dict[str, Any]:
         "rotation_overlap_minutes": "60",
         "rotation_deadline_days": "30",
         "grace_days": "7",
-        "backup_schedule": "0 2 * * *",
-        "backup_keep_days": "14",
     } | more
 
 

@@ -1,0 +1,100 @@
+"""What proves backups, and what a restore set aside."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.utils import timezone
+
+from backups.models.backups import Backup
+from tenants.models import Cluster, Operation, Tenant
+
+
+class RestoreDrill(models.Model):
+    """A backup restored into a scratch schema, compared with its snapshot and dropped.
+
+    ``running ──► succeeded | failed``. `checks` holds what was compared and how it came out.
+    """
+
+    class State(models.TextChoices):
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    backup = models.ForeignKey(Backup, on_delete=models.CASCADE, related_name="drills")
+    tenant = models.ForeignKey(Tenant, null=True, blank=True, on_delete=models.SET_NULL, related_name="drills")
+    cluster = models.ForeignKey(Cluster, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    operation = models.ForeignKey(Operation, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    state = models.CharField(max_length=12, choices=State.choices, default=State.RUNNING)
+    scratch_schema = models.CharField(max_length=63, blank=True)
+    rows = models.PositiveBigIntegerField(default=0)
+    bytes = models.PositiveBigIntegerField(default=0)
+    seconds = models.FloatField(null=True, blank=True, help_text="Of the restore itself.")
+    checks = models.JSONField(default=dict, blank=True)
+    error = models.CharField(max_length=500, blank=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    dropped_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-started_at", "-id"]
+        permissions = [("run_restoredrill", "Can have a backup proven by a restore")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(state__in=["running", "succeeded", "failed"]), name="drill_state")
+        ]
+        indexes = [
+            models.Index(fields=["-started_at", "-id"], name="drill_newest"),
+            models.Index(fields=["tenant", "-started_at"], name="drill_of_tenant"),
+            models.Index(fields=["started_at"], condition=models.Q(dropped_at__isnull=True), name="drill_not_dropped"),
+        ]
+
+    def __str__(self) -> str:
+        return f"drill of {self.backup}"
+
+
+class KeptSchema(models.Model):
+    """The schema that a restore into the same tenant replaced; kept under its own name until it is confirmed.
+
+    ::
+
+        kept ──► undone        (the same switch, backwards)
+          └──► dropping ──► dropped     (confirmed, or `keep_until` is over)
+    """
+
+    class State(models.TextChoices):
+        KEPT = "kept"
+        UNDONE = "undone"
+        DROPPING = "dropping"
+        DROPPED = "dropped"
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="kept_schemas")
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="+")
+    schema_name = models.CharField(max_length=63)
+    backup = models.ForeignKey(Backup, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    operation = models.ForeignKey(Operation, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    state = models.CharField(max_length=12, choices=State.choices, default=State.KEPT)
+    created_at = models.DateTimeField(default=timezone.now)
+    keep_until = models.DateTimeField()
+    settled_at = models.DateTimeField(null=True, blank=True)
+    settled_by = models.CharField(max_length=150, blank=True)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "schema_name"], name="kept_schema_once"),
+            models.UniqueConstraint(fields=["tenant"], condition=models.Q(state="kept"), name="one_kept_schema"),
+            models.CheckConstraint(
+                condition=models.Q(state__in=["kept", "undone", "dropping", "dropped"]), name="kept_schema_state"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["keep_until"], condition=models.Q(state__in=["kept", "dropping"]), name="kept_to_drop"
+            ),
+            models.Index(fields=["tenant", "-created_at"], name="kept_of_tenant"),
+        ]
+
+    def __str__(self) -> str:
+        return self.schema_name
