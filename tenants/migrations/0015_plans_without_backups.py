@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tenants', '0013_isolation_proof'),
+        ('tenants', '0014_provisioner'),
         ('backups', '0002_policies_from_plans'),
     ]
 
