@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ class Rounds:
             counted[name].error = row.error
         bench.rows = counted
         for number in range(bench.options.rounds):
-            if bench.wants("replay", "cold", "warm", "post", *RIVALS):
+            if bench.wants("replay", "cold", "warm", "warm_unaudited", "post", *RIVALS):
                 bench.tell(f"round {number + 1} of {bench.options.rounds}")
                 self._round(number)
 
@@ -153,13 +153,14 @@ class Rounds:
 
     def _warm(self, count: int) -> None:
         bench = self.bench
-        needed = count * (bench.wants("warm") + bench.wants("post"))
+        needed = count * sum(bench.wants(name) for name in ("warm", "warm_unaudited", "post"))
         if needed:
             ours.fill(bench.cluster, bench.version, needed)
-        if bench.wants("warm"):
-            with self._measuring("warm") as row:
-                for _ in range(count):
-                    ours.warm(row)
+        for _ in range(count):
+            for name, how in (("warm", nullcontext), ("warm_unaudited", ours.without_audit)):
+                if bench.wants(name):
+                    with self._measuring(name) as row, how():
+                        ours.warm(row)
         if bench.wants("post"):
             with closing(ours.Client(self.port, bench.state["key"])) as client, self._measuring("post") as row:
                 for _ in range(count):

@@ -17,6 +17,7 @@ ROWS = {
     "replay_parallel": "Raw replay of the clone script, 4 connections",
     "cold": "Cold provisioning, from the call to the active tenant",
     "warm": "Warm claim in the service",
+    "warm_unaudited": "The same without the audit log",
     "post": "Warm POST over HTTP, until the tenant's login has answered",
     "rival_clone": "django-tenants: clone of the same tables",
     "rival_migrate": "django-tenants: migrate of the same tables",
