@@ -72,9 +72,14 @@ class Manifest:
     files: list[str]
     proof: dict[str, Any]
     meta: dict[str, Any]
-    seconds: float = 0.0
+    milliseconds: int = 0
     key: WrappedKey | None = None
     data_key: DataKey | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def seconds(self) -> float:
+        """How long taking it lasted."""
+        return self.milliseconds / 1000
 
     @property
     def rows(self) -> int:
@@ -105,15 +110,12 @@ class Manifest:
         """The signed part, as JSON's types."""
         body = dataclasses.asdict(dataclasses.replace(self, data_key=None))
         del body["key"], body["data_key"]
-        # Whole milliseconds: numbers with fractions have more than one text.
-        body["milliseconds"] = round(body.pop("seconds") * 1000)
         return body
 
     @classmethod
     def from_body(cls, body: dict[str, Any]) -> Manifest:
         """What `body` made. Raises KeyError, TypeError or ValueError for anything else."""
         fields = dict(body)
-        fields["seconds"] = fields.pop("milliseconds") / 1000
         fields["tables"] = [Table(**table) for table in fields["tables"]]
         fields["sequences"] = [SequenceState(**sequence) for sequence in fields["sequences"]]
         fields["parts"] = [Part(**part) for part in fields["parts"]]

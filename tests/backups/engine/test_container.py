@@ -61,7 +61,7 @@ def write(storage: LocalStorage, keyring: KeyRing, files: Iterable[Iterable[byte
         server_version_num=180000, encoding="UTF8", schema="t_x", fingerprint="f", template_fingerprint="f",
         definition=1, registry=None, tables=[Table("t ä", "t ä", ["a"], "text", 1, 1, [1])],
         sequences=[SequenceState("s", 2**63 - 1, True)], matviews=["m"], parts=parts, files=names, proof={},
-        meta={"tenant": "ä"}, seconds=1.5, key=keyring.wrap(key), data_key=key,
+        meta={"tenant": "ä"}, milliseconds=1500, key=keyring.wrap(key), data_key=key,
     )  # fmt: skip
     write_manifest(storage, prefix, manifest.encoded())
     return prefix, manifest

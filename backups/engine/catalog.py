@@ -1,0 +1,216 @@
+"""What a schema holds, as far as a backup has to know beyond its definition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from psycopg import Connection, sql
+
+from backups.engine.definition import Partition, PartitionIndex
+from backups.engine.errors import NotCovered
+from backups.engine.manifest import BINARY, TEXT, SequenceState
+from tenants.exceptions import NotFound
+from tenants.postgres import load_queries
+from tenants.schemas.timeseries import MARK
+
+QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
+
+# Types whose binary form is the protocol's, the same on every server: numbers, text, times, json, network, bits,
+# geometry, text search, ranges. Those of users and extensions can hold OIDs, which mean nothing elsewhere.
+_PORTABLE = frozenset(
+    (16, 17, 18, 19, 20, 21, 23, 25, 114, 600, 601, 602, 603, 604, 628, 650, 700, 701, 718, 774, 829, 869, 1042, 1043,
+     1082, 1083, 1114, 1184, 1186, 1266, 1560, 1562, 1700, 2950, 3220, 3614, 3615, 3802, 3904, 3906, 3908, 3910, 3912,
+     3926, 4451, 4532, 4533, 4534, 4535, 4536)
+)  # fmt: skip
+_POLICY_COMMANDS = {"*": "ALL", "r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE"}
+
+
+@dataclass(frozen=True)
+class Relation:
+    """One relation: `parent` is the OID of the partitioned table it belongs to, `root` the name of the topmost one when
+    its rows must be routed anew (hash partitions)."""
+
+    oid: int
+    name: str
+    kind: str
+    populated: bool = field(compare=False)
+    heap_bytes: int = field(compare=False)
+    toast_bytes: int = field(compare=False)
+    parent: int | None
+    root: str | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table whose rows are to be copied. Sizes in bytes; `source` is what COPY is told to read."""
+
+    name: str
+    target: str
+    columns: list[str]
+    format: str
+    bytes: int
+    pages: int
+    whole: bool = False  # a hypertable: read through its root, never by pages
+
+
+def namespace(connection: Connection[Any], schema: str) -> int:
+    """The schema's OID. Raises NotFound."""
+    row = connection.execute(QUERIES["namespace"], [schema]).fetchone()
+    if row is None:
+        raise NotFound(f"There is no schema {schema}.", code="schema_missing")
+    return int(row[0])
+
+
+def relations(connection: Connection[Any], schema_oid: int) -> list[Relation]:
+    """Everything in the schema that pg_class knows. Raises NotCovered for foreign tables."""
+    found = [Relation(*row) for row in connection.execute(QUERIES["relations"], [schema_oid], prepare=True)]
+    for relation in found:
+        if relation.kind == "f":
+            raise NotCovered(f"{relation.name} is a foreign table: its rows are elsewhere and would be lost.")
+    return found
+
+
+def rows_of(connection: Connection[Any], schema: str, found: Sequence[Relation], block: int) -> list[Rows]:
+    """The tables whose rows are to be copied, each with its columns and the form to copy them in."""
+    tables = [relation for relation in found if relation.kind == "r"]
+    roots, chunks = _hypertables(connection, schema)
+    columns = {
+        oid: (names, types)
+        for oid, names, types in connection.execute(QUERIES["columns"], [[t.oid for t in tables]], prepare=True)
+    }
+    portable = _portable(connection, {oid for _, types in columns.values() for oid in types})
+    result = []
+    for table in tables:
+        if table.name in chunks:
+            continue
+        names, types = columns.get(table.oid, ([], []))
+        form = BINARY if all(oid in portable for oid in types) else TEXT
+        size = table.heap_bytes + table.toast_bytes
+        pages = table.heap_bytes // block
+        result.append(Rows(table.name, table.root or table.name, names, form, size, pages, table.name in roots))
+    return result
+
+
+def _hypertables(connection: Connection[Any], schema: str) -> tuple[set[str], set[str]]:
+    """The names of hypertables, and those of their chunks."""
+    if connection.execute(QUERIES["has_timescaledb"]).fetchone() != (True,):
+        return set(), set()
+    found = connection.execute(QUERIES["hypertables"], [schema]).fetchall()
+    return {name for name, _ in found}, {chunk for _, chunks in found for chunk in chunks}
+
+
+def _portable(connection: Connection[Any], types: set[int]) -> set[int]:
+    """Those types that can be copied in binary form: portable ones, enums (their labels are sent), and domains over and
+    arrays of portable ones."""
+    known: dict[int, tuple[str, int, int]] = {}
+    missing = {oid for oid in types if oid not in _PORTABLE}
+    while missing:
+        fetched = connection.execute(QUERIES["types"], [sorted(missing)], prepare=True).fetchall()
+        known.update({oid: (kind, base, element) for oid, kind, base, element in fetched})
+        referred = {other for _, _, base, element in fetched for other in (base, element) if other}
+        missing = {oid for oid in referred if oid not in known and oid not in _PORTABLE}
+
+    def is_portable(oid: int) -> bool:
+        if oid in _PORTABLE:
+            return True
+        kind, base, element = known.get(oid, ("", 0, 0))
+        if kind == "d":
+            return is_portable(base)
+        return kind == "e" or (element in _PORTABLE)  # an array names its element's OID: fixed for these alone
+
+    return {oid for oid in types if is_portable(oid)}
+
+
+def sequences(connection: Connection[Any], schema: str, found: Sequence[Relation]) -> list[SequenceState]:
+    """Where each sequence stands, by one statement."""
+    names = [relation.name for relation in found if relation.kind == "S"]
+    if not names:
+        return []
+    each = [
+        sql.SQL("SELECT {}, last_value, is_called FROM {}").format(sql.Literal(name), sql.Identifier(schema, name))
+        for name in names
+    ]
+    rows = connection.execute(sql.SQL(" UNION ALL ").join(each), prepare=False).fetchall()
+    return [SequenceState(str(name), int(value), bool(called)) for name, value, called in rows]
+
+
+def marks(connection: Connection[Any], found: Sequence[Relation]) -> dict[str, tuple[str, str]]:
+    """Declared time-series tables: by name, the policy that says so and its comment."""
+    tables = [relation.oid for relation in found if relation.kind == "p"]
+    if not tables:
+        return {}
+    rows = connection.execute(QUERIES["marks"], {"tables": tables, "mark": MARK}, prepare=True).fetchall()
+    return {name: (policy, comment) for _, name, policy, comment in rows}
+
+
+def partitions(
+    connection: Connection[Any], schema: str, found: Sequence[Relation], series: Sequence[str], marker: str
+) -> list[Partition]:
+    """The partitions of the declared time-series tables, which come and go and are no part of a definition, as
+    statements for a schema called `marker`. Raises NotCovered for one that is more than a partition of its parent."""
+    parents = [relation.oid for relation in found if relation.name in series]
+    if not parents:
+        return []
+    rows = connection.execute(QUERIES["partitions"], [parents], prepare=True).fetchall()
+    oids = [row[0] for row in rows]
+    indexes = _grouped(connection.execute(QUERIES["partition_indexes"], [oids], prepare=True).fetchall())
+    policies = _grouped(connection.execute(QUERIES["partition_policies"], [oids], prepare=True).fetchall())
+    result = []
+    for oid, name, parent, bound, enabled, forced, odd in rows:
+        if odd is not None:
+            raise NotCovered(f"The partition {name} of {parent} {odd}, which a backup would lose.")
+        table = sql.Identifier(schema, name).as_string()
+        create = f"CREATE TABLE {table} PARTITION OF {sql.Identifier(schema, parent).as_string()} {bound}"
+        protect = [_policy(table, *policy) for policy in policies.get(oid, ())]
+        if enabled:
+            protect.insert(0, f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+        if forced:
+            protect.insert(0, f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+        result.append(
+            Partition(
+                name=name,
+                create=create.replace(schema, marker),
+                indexes=[_index(schema, table, *index, marker=marker) for index in indexes.get(oid, ())],
+                protect=[text.replace(schema, marker) for text in protect],
+            )
+        )
+    return result
+
+
+def _grouped(rows: Sequence[tuple[Any, ...]]) -> dict[int, list[tuple[Any, ...]]]:
+    groups: dict[int, list[tuple[Any, ...]]] = {}
+    for first, *rest in rows:
+        groups.setdefault(first, []).append(tuple(rest))
+    return groups
+
+
+def _index(
+    schema: str, table: str, name: str, constraint: str | None, text: str, parent: str | None, *, marker: str
+) -> PartitionIndex:
+    if constraint is not None:
+        text = f"ALTER TABLE ONLY {table} ADD CONSTRAINT {sql.Identifier(constraint).as_string()} {text}"
+    attach = None
+    if parent is not None:
+        ours, theirs = (sql.Identifier(schema, n).as_string() for n in (name, parent))
+        attach = f"ALTER INDEX {theirs} ATTACH PARTITION {ours}".replace(schema, marker)
+    return PartitionIndex(text.replace(schema, marker), attach)
+
+
+def _policy(
+    table: str, name: str, permissive: bool, command: str, roles: list[str], using: str | None, check: str | None
+) -> str:
+    to = ", ".join("PUBLIC" if role == "public" else sql.Identifier(role).as_string() for role in roles)
+    text = f"CREATE POLICY {sql.Identifier(name).as_string()} ON {table}"
+    text += f" AS {'PERMISSIVE' if permissive else 'RESTRICTIVE'} FOR {_POLICY_COMMANDS[command]} TO {to}"
+    text += f" USING ({using})" if using is not None else ""
+    return text + (f" WITH CHECK ({check})" if check is not None else "")
+
+
+def activity(connection: Connection[Any], found: Sequence[Relation]) -> str | None:
+    """A number that changes whenever the tables' rows do; None when the server cannot say."""
+    tables = [relation.oid for relation in found if relation.kind in ("r", "p")]
+    row = connection.execute(QUERIES["activity"], [tables], prepare=True).fetchone()
+    return row[0] if row else None
