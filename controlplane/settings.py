@@ -111,9 +111,10 @@ DATABASES["default"].setdefault("OPTIONS", {})
 # What tenants of this database are told to connect to, when it is not the same: a pooler, a proxy.
 PUBLIC_DATABASE_HOST = env.str("PUBLIC_DATABASE_HOST", default="")
 PUBLIC_DATABASE_PORT = env.int("PUBLIC_DATABASE_PORT", default=0)
-# The PgBouncer in front of it, the file it includes, and where it finds the server (when not where we do).
+# The PgBouncer in front of it, the file it includes, its log, and where it finds the server (when not where we do).
 POOLER_URL = secret("POOLER_URL", default="")
 POOLER_CONFIG = env.str("POOLER_CONFIG", default="")
+POOLER_LOG = env.str("POOLER_LOG", default="")
 POOLER_SERVER = env.str("POOLER_SERVER", default="")
 ORIGINAL_BACKEND = "django_prometheus.db.backends.postgresql"
 DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]

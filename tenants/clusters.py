@@ -37,7 +37,7 @@ NEEDS = {
 }
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 NOTED = ("server_version_num", "extensions", "isolation_level", "isolation_open", "checked_at", "last_error")
-EDITABLE = ("description", "state", "public_host", "public_port", "pool_target", "max_parallel")
+EDITABLE = ("description", "state", "public_host", "public_port", "pool_target", "max_parallel", "log_path")
 
 
 def inspect(dsn: Dsn) -> dict[str, Any]:

@@ -29,7 +29,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION cp.version() RETURNS int LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS 'SELECT 7';
+AS 'SELECT 8';
 
 -- Raises unless these are logins of a tenant's schema.
 CREATE OR REPLACE FUNCTION cp.require_tenant(schema_name text, logins text[] DEFAULT '{}') RETURNS void
@@ -466,14 +466,15 @@ $$;
 
 -- What a part of the log tells of tenants' attempts: a privilege that was refused on what is another tenant's or the
 -- control plane's, more rights that were asked for, a wrong password. Nothing of a statement or a message comes out but
--- of which kind it was and what it was aimed at. The first row tells only how far was read: whole lines.
-CREATE OR REPLACE FUNCTION cp.log_attempts(file text, start bigint, bytes int) RETURNS TABLE (
+-- of which kind it was and what it was aimed at. The first row tells only how far was read: whole lines, but for one that
+-- is longer than what was given where the log goes on.
+CREATE OR REPLACE FUNCTION cp.log_parse(raw bytea, at_end boolean) RETURNS TABLE (
   next_byte bigint, at timestamptz, kind text, login text, target text, statement text, address text, pid int,
   application text
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  raw bytea;
   lines text;
+  skipped bigint := 0;
   line text;
   entry jsonb;
   message text;
@@ -481,22 +482,18 @@ DECLARE
   object text[];
   own text;
 BEGIN
-  IF file !~ '^[A-Za-z0-9_.-]+\.json$' THEN
-    RAISE EXCEPTION 'not the name of a log file' USING ERRCODE = 'invalid_name';
-  END IF;
-  raw := pg_read_binary_file(current_setting('log_directory') || '/' || file, start, least(bytes, 4194304), true);
   BEGIN
     lines := convert_from(coalesce(raw, ''), 'LATIN1');  -- one character a byte, wherever it was cut
   EXCEPTION WHEN character_not_in_repertoire OR untranslatable_character THEN
     lines := '';
-    start := start + octet_length(raw);  -- a crash left zeros
+    skipped := octet_length(raw);  -- a crash left zeros
   END;
   IF strpos(lines, chr(10)) > 0 THEN
     lines := left(lines, length(lines) - strpos(reverse(lines), chr(10)) + 1);
-  ELSIF length(lines) < bytes THEN
+  ELSIF at_end THEN
     lines := '';  -- the last line is still being written
   END IF;
-  next_byte := start + length(lines);
+  next_byte := skipped + length(lines);
   RETURN NEXT;
   FOR line IN SELECT l FROM string_to_table(lines, chr(10)) AS l
                WHERE l LIKE '%"state_code":"42501"%' OR l LIKE '%"state_code":"28P01"%' LOOP
@@ -539,6 +536,22 @@ BEGIN
     application := CASE WHEN entry ->> 'application_name' ~ '^cp-probe [0-9a-f]{32}$' THEN entry ->> 'application_name' ELSE '' END;
     RETURN NEXT;
   END LOOP;
+END $$;
+
+-- The same of a part of one of the server's log files, which it reads itself.
+CREATE OR REPLACE FUNCTION cp.log_attempts(file text, start bigint, bytes int) RETURNS TABLE (
+  next_byte bigint, at timestamptz, kind text, login text, target text, statement text, address text, pid int,
+  application text
+) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE raw bytea;
+BEGIN
+  IF file !~ '^[A-Za-z0-9_.-]+\.json$' THEN
+    RAISE EXCEPTION 'not the name of a log file' USING ERRCODE = 'invalid_name';
+  END IF;
+  raw := pg_read_binary_file(current_setting('log_directory') || '/' || file, start, least(bytes, 4194304), true);
+  RETURN QUERY
+    SELECT start + p.next_byte, p.at, p.kind, p.login, p.target, p.statement, p.address, p.pid, p.application
+      FROM cp.log_parse(raw, coalesce(octet_length(raw), 0) < least(bytes, 4194304)) AS p;
 END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA cp FROM PUBLIC;

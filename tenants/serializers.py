@@ -11,6 +11,7 @@ from rest_framework import serializers
 
 from tenants.identifiers import MAX_LABEL_VALUE, MAX_LABELS, MAX_NAME_LENGTH, check_labels, check_name, check_slug
 from tenants.models import AuditEvent, Cluster, Operation, Pooler, Tenant
+from tenants.models.isolation import LogPlace
 from tenants.models.plans import LIMITS
 from tenants.rest.fields import CheckedField, StrictSerializer, TextField, WholeNumberField, checked
 
@@ -301,6 +302,20 @@ class AuditEventSerializer(serializers.Serializer[Any]):
         return event.after
 
 
+class LogWatchSerializer(serializers.Serializer[Any]):
+    """The watch over a log for attempts at other tenants."""
+
+    is_watched = serializers.BooleanField()
+    read_from = serializers.ChoiceField(
+        source="source",
+        choices=LogPlace.Source.choices,
+        allow_blank=True,
+        help_text="How it is read; empty when it never was.",
+    )
+    reason = serializers.CharField(help_text="Why it is not watched.")
+    seen_at = serializers.DateTimeField(allow_null=True)
+
+
 class PoolerSerializer(serializers.Serializer[Any]):
     """The PgBouncer in front of a cluster."""
 
@@ -314,12 +329,19 @@ class PoolerSerializer(serializers.Serializer[Any]):
     facts = serializers.SerializerMethodField(help_text="Clients, servers and waiting at the last check.")
     checked_at = serializers.DateTimeField(allow_null=True)
     applied_at = serializers.DateTimeField(allow_null=True, help_text="When its configuration was last written.")
+    log_watch = serializers.SerializerMethodField(help_text="The watch over its own log for failed logins.")
     last_error = serializers.CharField(help_text="Why the last check failed; empty when it did not.")
 
     @extend_schema_field({"type": "array", "items": {"type": "string"}})
     def get_warnings(self, pooler: Any) -> list[str]:
         """What to know of its version."""
         return pooler.warnings()
+
+    @extend_schema_field(LogWatchSerializer(allow_null=True))
+    def get_log_watch(self, pooler: Any) -> Any:
+        """Whether failed logins are seen."""
+        watch = getattr(pooler, "log_watch", None)
+        return None if watch is None else LogWatchSerializer(watch).data
 
     @extend_schema_field(ANYTHING)
     def get_facts(self, pooler: Any) -> Any:
@@ -397,14 +419,6 @@ class IsolationCheckSerializer(serializers.Serializer[Any]):
     critical = serializers.IntegerField()
     warnings = serializers.IntegerField()
     error = serializers.CharField()
-
-
-class LogWatchSerializer(serializers.Serializer[Any]):
-    """The watch over a server's log for attempts at other tenants."""
-
-    is_watched = serializers.BooleanField()
-    reason = serializers.CharField(help_text="Why it is not watched.")
-    seen_at = serializers.DateTimeField(allow_null=True)
 
 
 class ClusterSerializer(serializers.Serializer[Any]):

@@ -217,7 +217,7 @@ class AuditEventDetail(ApiView):
 class ClusterList(ListView):
     """Where tenants live."""
 
-    queryset = with_isolation(Cluster.objects.select_related("pooler", "reaper", "log_watch"))
+    queryset = with_isolation(Cluster.objects.select_related("pooler__log_watch", "reaper", "log_watch"))
     serializer_class = ClusterSerializer
     required_scopes = {"GET": "clusters:read"}
     required_permissions = {"GET": "tenants.view_cluster"}
@@ -231,7 +231,7 @@ class ClusterList(ListView):
 class ClusterDetail(ApiView):
     """One cluster."""
 
-    queryset = with_isolation(Cluster.objects.select_related("pooler", "reaper", "log_watch"))
+    queryset = with_isolation(Cluster.objects.select_related("pooler__log_watch", "reaper", "log_watch"))
     serializer_class = ClusterSerializer
     required_scopes = {"GET": "clusters:read"}
     required_permissions = {"GET": "tenants.view_cluster"}

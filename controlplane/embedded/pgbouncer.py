@@ -98,11 +98,17 @@ class EmbeddedPgBouncer:
         """URL of its own login."""
         return f"postgres://{USER}:{self.server.pooler_password}@127.0.0.1:{self.port}/pgbouncer"
 
+    @property
+    def events(self) -> Path:
+        """The log that it writes itself: failed logins, with their addresses."""
+        return self.home / "run" / "events.log"
+
     def environment(self) -> dict[str, str]:
         """By which the control plane finds it."""
         return {
             "POOLER_URL": self.url,
             "POOLER_CONFIG": str(self.tenants_file),
+            "POOLER_LOG": str(self.events),
             "POOLER_SERVER": self.server.pooler_way,
         }
 
@@ -173,6 +179,7 @@ class EmbeddedPgBouncer:
             listen_port=self.port,
             auth_file=users,
             included=self.tenants_file,
+            logfile=f" {self.events}",
             prepared_statements="\nmax_prepared_statements = 200" if version >= (1, 21) else "",
         )
         write_private(config, text, owner=owner)

@@ -46,6 +46,10 @@ class ClusterForm(PageForm):
     max_parallel = forms.IntegerField(
         min_value=1, max_value=64, initial=4, help_text="Schemas cloned at the same time, at most."
     )
+    log_path = forms.CharField(
+        required=False, max_length=500, label="Log directory",
+        help_text="Of the server's JSON log, when it is on this machine and shall not be read over SQL.",
+    )  # fmt: skip
 
 
 class NewClusterForm(PageForm):

@@ -35,6 +35,9 @@ class PoolerForm(PageForm):
     config_path = forms.CharField(
         required=False, max_length=500, help_text="The file it includes, for workers to write; empty: you keep it."
     )
+    log_path = forms.CharField(
+        required=False, max_length=500, label="Log", help_text="PgBouncer's own, when this machine can read it."
+    )
     server_host = forms.CharField(
         required=False, max_length=255, help_text="How it reaches the server, when not as the control plane does."
     )

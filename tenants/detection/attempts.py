@@ -18,7 +18,7 @@ from tenants.identifiers import SCHEMA_NAME
 from tenants.models import AuditEvent, Cluster, IsolationAttempt, Tenant
 
 if TYPE_CHECKING:
-    from tenants.detection.collect import Entry
+    from tenants.detection.sources import Entry
 
 DETECTOR = Source(channel="detector")
 SCHEMA_LENGTH = 22

@@ -10,3 +10,8 @@ SELECT name, size, head FROM cp.log_files();
 -- tenants/prepare.sql: what a part of one tells of attempts. The first row says how far was read.
 SELECT next_byte, at, kind, login, target, statement, address, pid, application
 FROM cp.log_attempts(%(file)s, %(start)s, %(bytes)s);
+
+-- name: parse
+-- tenants/prepare.sql: the same of a part that was read here.
+SELECT next_byte, at, kind, login, target, statement, address, pid, application
+FROM cp.log_parse(%(raw)s, %(at_end)s);

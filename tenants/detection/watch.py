@@ -11,12 +11,11 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
-from django.utils import timezone
 from psycopg import Connection, Error
 
-from tenants.detection.collect import read_log
+from tenants.detection.collect import note_unreachable, read_log, read_pooler_log
 from tenants.exceptions import ControlPlaneError
-from tenants.models import Cluster, LogWatch
+from tenants.models import Cluster
 from tenants.models.clusters import ClusterLogin
 from tenants.postgres import connect, translate
 
@@ -31,7 +30,7 @@ Session = tuple[AbstractContextManager[Connection[Any]], Connection[Any]]
 
 def all_clusters() -> list[Cluster]:
     """Every cluster that is registered now."""
-    return list(Cluster.objects.all())
+    return list(Cluster.objects.select_related("pooler"))
 
 
 def watch_all(end: threading.Event, clusters: Callable[[], Iterable[Cluster]] = all_clusters) -> None:
@@ -84,6 +83,8 @@ class Detector:
     def _look(self, cluster: Cluster) -> None:
         """One reading, in one of the threads."""
         try:
+            if pooler := getattr(cluster, "pooler", None):  # first: it needs no server
+                read_pooler_log(pooler)
             read_log(cluster, self._session(cluster))
             self._due.pop(cluster.pk, None)
         except (ControlPlaneError, DatabaseError, InterfaceError, Error) as error:
@@ -115,9 +116,7 @@ class Detector:
         if begins:
             log.error("the log of %s cannot be read: %s", cluster, reason)
         try:
-            LogWatch.objects.update_or_create(
-                cluster=cluster, defaults={"seen_at": timezone.now(), "reason": reason[:300]}
-            )
+            note_unreachable(cluster, reason)
         except (DatabaseError, InterfaceError):
             log.error("the row of the log cannot be written")
             close_old_connections()

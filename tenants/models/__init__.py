@@ -12,7 +12,14 @@ from tenants.models.audit import (
     AuditVerification,
 )
 from tenants.models.clusters import Cluster, ClusterLogin
-from tenants.models.isolation import IsolationAttempt, IsolationCheck, IsolationFinding, LogWatch, TenantProbe
+from tenants.models.isolation import (
+    IsolationAttempt,
+    IsolationCheck,
+    IsolationFinding,
+    LogWatch,
+    PoolerLogWatch,
+    TenantProbe,
+)
 from tenants.models.operations import Operation, OperationStep
 from tenants.models.plans import Plan
 from tenants.models.poolers import Pooler
@@ -41,6 +48,7 @@ __all__ = [
     "OperationStep",
     "Plan",
     "Pooler",
+    "PoolerLogWatch",
     "Reaper",
     "Tenant",
     "TenantProbe",

@@ -39,6 +39,10 @@ class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMi
     )
     public_port = models.PositiveIntegerField(null=True, blank=True)
     pool_target = models.PositiveIntegerField(default=10, help_text="Warm slots kept ready for each template.")
+    log_path = models.CharField(
+        max_length=500, blank=True,
+        help_text="The directory of the server's JSON log, when it is on this machine and shall not be read over SQL.",
+    )  # fmt: skip
     max_parallel = models.PositiveIntegerField(default=4, help_text="Schemas cloned at the same time, at most.")
     server_version_num = models.PositiveIntegerField(default=0, editable=False)
     extensions = models.JSONField(default=dict, blank=True, editable=False)

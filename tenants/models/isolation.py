@@ -8,6 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from tenants.models.clusters import Cluster
+from tenants.models.poolers import Pooler
 from tenants.models.tenants import Tenant
 
 SILENT_AFTER = timedelta(seconds=30)
@@ -98,10 +99,14 @@ class TenantProbe(models.Model):
         return f"probe of {self.tenant_id}"
 
 
-class LogWatch(models.Model):
-    """How far a server's log was read for attempts, for one cluster on it."""
+class LogPlace(models.Model):
+    """How far a log was read for attempts, and by which way."""
 
-    cluster = models.OneToOneField(Cluster, on_delete=models.CASCADE, related_name="log_watch")
+    class Source(models.TextChoices):
+        SQL = "sql", "over SQL"
+        FILE = "file", "a file on this machine"
+
+    source = models.CharField(max_length=4, choices=Source.choices, blank=True, editable=False)
     file = models.CharField(max_length=255, blank=True)
     offset = models.PositiveBigIntegerField(default=0)
     head = models.CharField(
@@ -111,13 +116,36 @@ class LogWatch(models.Model):
     reason = models.CharField(max_length=300, blank=True, editable=False, help_text="Why it is not watched.")
     suppressed = models.PositiveBigIntegerField(default=0, help_text="Attempts beyond the rate that is written down.")
 
-    def __str__(self) -> str:
-        return f"log of {self.cluster}"
+    class Meta:
+        abstract = True
 
     @property
     def is_watched(self) -> bool:
         """Whether the log was read within the last 30 s."""
         return not self.reason and self.seen_at is not None and self.seen_at > timezone.now() - SILENT_AFTER
+
+    @property
+    def watched_how(self) -> str:
+        """In words: `log watched over SQL`."""
+        return f"log watched {'over SQL' if self.source == self.Source.SQL else 'in a file'}"
+
+
+class LogWatch(LogPlace):
+    """The watch over a server's log, for one cluster on it."""
+
+    cluster = models.OneToOneField(Cluster, on_delete=models.CASCADE, related_name="log_watch")
+
+    def __str__(self) -> str:
+        return f"log of {self.cluster}"
+
+
+class PoolerLogWatch(LogPlace):
+    """The watch over a PgBouncer's log: only it sees who fails to log in there, and from where."""
+
+    pooler = models.OneToOneField(Pooler, on_delete=models.CASCADE, related_name="log_watch")
+
+    def __str__(self) -> str:
+        return f"log of {self.pooler}"
 
 
 class IsolationAttempt(models.Model):

@@ -52,6 +52,9 @@ class Pooler(models.Model):
     config_path = models.CharField(
         max_length=500, blank=True, help_text="The included file, which workers write; empty: somebody else does."
     )
+    log_path = models.CharField(
+        max_length=500, blank=True, help_text="PgBouncer's own log, on this machine; empty: nobody watches it."
+    )
     state = models.CharField(max_length=12, choices=State.choices, default=State.UNCHECKED, editable=False)
     version = models.CharField(max_length=20, blank=True, editable=False)
     facts = models.JSONField(default=dict, editable=False, help_text="Clients, servers and waiting, at the last check.")

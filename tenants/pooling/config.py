@@ -39,7 +39,13 @@ class Applied:
 
 
 def main_text(
-    *, listen_addr: str, listen_port: int, auth_file: str, included: str, version: tuple[int, ...] = (99,)
+    *,
+    listen_addr: str,
+    listen_port: int,
+    auth_file: str,
+    included: str,
+    log_file: str = "",
+    version: tuple[int, ...] = (99,),
 ) -> str:
     """The main file of a PgBouncer of this version."""
     prepared = "\nmax_prepared_statements = 200" if version >= PREPARED_STATEMENTS else ""
@@ -48,6 +54,7 @@ def main_text(
         listen_port=listen_port,
         auth_file=auth_file,
         included=included,
+        logfile=f" {log_file}" if log_file else "",
         prepared_statements=prepared,
     )
 

@@ -39,8 +39,8 @@ def register_pooler(
     """Put a PgBouncer in front of a cluster: its tenants are told to connect there from now on.
 
     Its console is logged in to, its file written (when `config_path` names it) and the way to the server tried; nothing
-    is kept when that fails. `options`: server_host, server_port, config_path. Raises InvalidInput, ClusterUnavailable
-    or ClusterUnusable with the reason, Conflict when the cluster has one.
+    is kept when that fails. `options`: server_host, server_port, config_path, log_path. Raises InvalidInput,
+    ClusterUnavailable or ClusterUnusable with the reason, Conflict when the cluster has one.
     """
     # A cluster of its own: the caller's would keep a pooler that came to nothing.
     fresh = Cluster.objects.get(pk=cluster.pk)
@@ -172,4 +172,5 @@ def _from_settings() -> dict[str, Any]:
         "server_host": host,
         "server_port": int(port) if port else None,
         "config_path": settings.POOLER_CONFIG,
+        "log_path": settings.POOLER_LOG,
     }

@@ -107,7 +107,8 @@ def test_an_attempt_is_an_event_within_ten_seconds(arena: Arena, api_client: Any
         ("foreign_object", str(arena.victim.tenant.pk), 1)
     ]
     cluster = api_client("clusters:read").get(f"clusters/{arena.cluster.pk}").json()
-    assert (cluster["log_watch"]["is_watched"], cluster["log_watch"]["reason"]) == (True, "")
+    watch = cluster["log_watch"]
+    assert (watch["is_watched"], watch["read_from"], watch["reason"]) == (True, "sql", "")
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,14 @@ class Command(ControlPlaneCommand):
         parser.add_argument(
             "--included", default="/etc/pgbouncer/tenants.ini", help="default: /etc/pgbouncer/tenants.ini"
         )
+        parser.add_argument("--log-file", default="", help="where it writes its log; default: to its standard error")
         parser.add_argument("--pgbouncer", metavar="VERSION", default="99", help="its version, if it is not a new one")
 
     def run(self, **options: Any) -> dict[str, Any]:
         parts = options["pgbouncer"].split(".")
         if not all(part.isdecimal() for part in parts):
             raise InvalidInput("A version is like 1.25.2.", field="pgbouncer")
-        places = {name: options[name] for name in ("listen_addr", "listen_port", "auth_file", "included")}
+        places = {name: options[name] for name in ("listen_addr", "listen_port", "auth_file", "included", "log_file")}
         return {"text": pooling.main_text(**places, version=tuple(int(part) for part in parts))}
 
     def show(self, document: dict[str, Any], out: Output, **options: Any) -> None:

@@ -15,7 +15,7 @@ from tenants.management.output import Output
 from tenants.management.passwords import read_password
 
 PASSWORD_VARIABLE = "CLUSTER_PASSWORD"  # noqa: S105  (the name of a variable)
-OPTIONS = ("description", "public_host", "public_port", "pool_target", "max_parallel")
+OPTIONS = ("description", "public_host", "public_port", "pool_target", "max_parallel", "log_path")
 
 
 class Command(ControlPlaneCommand):
@@ -46,6 +46,9 @@ class Command(ControlPlaneCommand):
         parser.add_argument("--public-host", help="what tenants connect to, when it differs (a pooler, a proxy)")
         parser.add_argument("--public-port", type=natural, help="its port")
         parser.add_argument("--pool-target", type=natural, help="warm slots to keep (default: 10)")
+        parser.add_argument(
+            "--log-path", help="directory of its JSON log, when it is on this machine and not read by SQL"
+        )
         parser.add_argument("--max-parallel", type=natural, help="schemas cloned at the same time (default: 4)")
 
     def run(self, **options: Any) -> dict[str, Any]:

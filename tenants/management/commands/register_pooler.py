@@ -40,6 +40,7 @@ class Command(ControlPlaneCommand):
         parser.add_argument("--username", default="cp_pooler", help="its own login (default: cp_pooler)")
         parser.add_argument("--password-file", metavar="FILE", help="a file that holds the password; - is stdin")
         parser.add_argument("--config-path", default="", help="the file it includes, for workers to write")
+        parser.add_argument("--log-path", default="", help="its own log (logfile), when this machine can read it")
         parser.add_argument(
             "--server-host", default="", help="how it reaches the server: a host, or a socket's directory"
         )
@@ -50,7 +51,7 @@ class Command(ControlPlaneCommand):
         password = read_password(
             options["password_file"], given=os.environ.get(PASSWORD_VARIABLE), variable=PASSWORD_VARIABLE
         )
-        names = ("host", "port", "username", "config_path", "server_host", "server_port")
+        names = ("host", "port", "username", "config_path", "log_path", "server_host", "server_port")
         given = {name: options[name] for name in names}
         return represent.pooler(pooling.register_pooler(cluster=cluster, password=password, **given, **self.caller))
 
