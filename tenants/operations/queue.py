@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,8 +37,10 @@ def create(
     inline: bool = False,
     retry_of: Operation | None = None,
     along_with: Sequence[Model] = (),
+    id: uuid.UUID | None = None,
 ) -> Operation:
-    """Add an operation inside the caller's transaction, and new rows `along_with` it by the same statement.
+    """Add an operation inside the caller's transaction, and new rows `along_with` it by the same statement (which may
+    refer to it when it is given an `id`).
 
     `inline` ones belong to this process from the start (call `execute` after the commit); others are left for the
     workers, which are woken when the transaction commits. Raises Conflict, naming the first, when the tenant already
@@ -45,6 +48,7 @@ def create(
     """
     now = timezone.now()
     operation = Operation(
+        id=id or uuid.uuid4(),
         kind=kind,
         tenant=tenant,
         cluster=cluster or (tenant.cluster if tenant else None),
@@ -64,19 +68,19 @@ def create(
         operation.state, operation.attempt, operation.worker = State.RUNNING, 1, worker_name()
         operation.started_at = operation.heartbeat_at = now
         operation.lease_expires_at = now + lease()
-    if along_with:  # its tenant is among them, and new: there is no other operation that could be in the way
-        rows.insert(*along_with, operation)
-    else:
-        _insert_alone(operation)
+    _insert(operation, along_with)
     if not inline:
         transaction.on_commit(lambda: wake(operation))
     return operation
 
 
-def _insert_alone(operation: Operation) -> None:
+def _insert(operation: Operation, along_with: Sequence[Model]) -> None:
+    if any(row is operation.tenant for row in along_with):  # a new tenant: no other operation could be in the way
+        rows.insert(*along_with, operation)
+        return
     try:
         with transaction.atomic():
-            rows.insert(operation)
+            rows.insert(*along_with, operation)
     except IntegrityError as error:
         raise _busy(operation.tenant) from error
 
@@ -190,7 +194,7 @@ def cancel(operation: Operation, *, actor: Actor, source: Source, reason: str = 
             unwinding={"code": Cancelled.code, "message": str(Cancelled())},
         )
         running = WORKFLOWS[operation.kind].cancellable and Operation.objects.filter(
-            pk=operation.pk, state=State.RUNNING, unwinding=None
+            pk=operation.pk, state=State.RUNNING, unwinding__isnull=True
         ).update(state=State.CANCELLING)
         if not (waiting or running):
             raise Conflict("This operation can no longer be cancelled.", code="operation_not_cancellable")
