@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class BackupsConfig(AppConfig):
     name = "backups"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Tell the operations who carries out which kind of work."""
+        from backups import workflows  # models must be loaded first
+
+        workflows.register()

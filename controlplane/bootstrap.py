@@ -17,6 +17,7 @@ from django.db import transaction
 
 import provisioning
 from backups.services.policies import set_policy
+from backups.services.storages import ensure_default_storage
 from provisioning import imports, pool
 from provisioning.models import Template
 from tenants import api_keys, audit, clusters, pooling
@@ -82,6 +83,8 @@ def bootstrap(
         ensure_groups()
         protection.protect()
         pooling.ensure_default_pooler(cluster=cluster, actor=ACTOR, source=SOURCE)
+        if settings.BACKUP_DIRECTORY:
+            ensure_default_storage(directory=Path(settings.BACKUP_DIRECTORY), actor=ACTOR, source=SOURCE)
     if superuser_url:
         with report.step("isolation level", tell):
             level = max(cluster.isolation_wanted, Level.LOCKDOWN, key=ORDER.index)

@@ -200,6 +200,8 @@ SPECTACULAR_SETTINGS = {
         "OperationState": "tenants.models.operations.Operation.State",
         "ClusterState": "tenants.models.clusters.Cluster.State",
         "PoolerState": "tenants.models.poolers.Pooler.State",
+        "BackupState": "backups.models.backups.Backup.State",
+        "BackupCopyState": "backups.models.backups.BackupCopy.State",
         "AuditOutcome": "tenants.models.audit.AuditEvent.Outcome",
     },
 }
@@ -257,6 +259,11 @@ CELERY_BEAT_SCHEDULE = {
     "probe-new-tenants": {"task": "provisioning.probe_new_tenants", "schedule": 30.0, "options": {"expires": 30}},
     "check-poolers": {"task": "tenants.check_poolers", "schedule": 30.0, "options": {"expires": 30}},
     "sync-poolers": {"task": "tenants.sync_poolers", "schedule": 5.0, "options": {"expires": 5}},
+    "start-due-backups": {"task": "backups.start_due", "schedule": 20.0, "options": {"expires": 20}},
+    "expire-backups": {"task": "backups.expire_due", "schedule": crontab(minute=37)},
+    "reap-backups": {"task": "backups.reap", "schedule": 120.0, "options": {"expires": 120}},
+    "sweep-backup-storages": {"task": "backups.sweep_storages", "schedule": crontab(minute=53, hour="*/6")},
+    "verify-old-backups": {"task": "backups.verify_due", "schedule": crontab(minute="*/10")},
     "tidy-door": {"task": "door.tidy", "schedule": crontab(minute="*/10")},
     "forget-old-requests": {"task": "tenants.forget_old_requests", "schedule": crontab(minute=41)},
 }
@@ -264,6 +271,12 @@ CELERY_BEAT_SCHEDULE = {
 # Checkpoints of the audit log are signed with this Ed25519 key (32 bytes in base64) and written to these places.
 # Newest first, `id:base64`: the first one wraps the keys of new backups, all of them open old ones.
 BACKUP_ENCRYPTION_KEYS = [key.strip() for key in secret("BACKUP_ENCRYPTION_KEYS", default="").split(",") if key.strip()]
+# The directory that `bootstrap` makes the first storage of; how backups are taken.
+BACKUP_DIRECTORY = env.str("BACKUP_DIRECTORY", default="")
+BACKUP_WORKERS = env.int("BACKUP_WORKERS", default=2)
+BACKUP_COMPRESSION = env.int("BACKUP_COMPRESSION", default=1)
+BACKUP_CLUSTER_CONCURRENCY = env.int("BACKUP_CLUSTER_CONCURRENCY", default=2)
+BACKUP_VERIFY_DAYS = env.int("BACKUP_VERIFY_DAYS", default=30)
 
 AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY", default="").strip()
 AUDIT_PUBLIC_KEYS = env.list("AUDIT_PUBLIC_KEYS", default=[])

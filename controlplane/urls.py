@@ -17,5 +17,6 @@ urlpatterns = [
     path("api/v1/schema", SchemaView.as_view(), name="schema"),
     path("api/v1/docs", DocumentationView.as_view(), name="docs"),
     path("api/v1/", include("provisioning.urls")),
+    path("api/v1/", include("backups.urls")),
     path("api/v1/", include("tenants.urls")),
 ]

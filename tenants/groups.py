@@ -11,6 +11,7 @@ VIEWER, OPERATOR, AUDITOR, ADMINISTRATOR = "viewer", "operator", "auditor", "adm
 _VIEWER = """
 tenants.view_tenant tenants.view_operation tenants.view_cluster tenants.view_plan
 provisioning.view_purgerequest
+backups.view_backup backups.view_backuppolicy backups.view_storage backups.view_restoredrill backups.view_backupstatus
 tenants.view_isolationfinding tenants.view_isolationattempt
 provisioning.view_template provisioning.view_templateversion provisioning.view_schemaslot
 """.split()
@@ -19,6 +20,7 @@ _OPERATOR = """
 tenants.add_tenant tenants.change_tenant tenants.suspend_tenant tenants.resume_tenant tenants.delete_tenant
 tenants.undelete_tenant tenants.rotate_tenant tenants.collect_credentials
 tenants.cancel_operation tenants.retry_operation tenants.check_cluster provisioning.fill_pool
+backups.add_backup backups.verify_backup backups.pin_backup backups.run_restoredrill
 """.split()
 
 # Looks at everything, touches nothing (but signs off what was read), learns no secret.
@@ -32,6 +34,7 @@ _ADMINISTRATOR = """
 tenants.purge_tenant tenants.add_cluster tenants.change_cluster tenants.prepare_cluster
 tenants.add_plan tenants.change_plan tenants.add_apikey tenants.revoke_apikey provisioning.open_migrator
 tenants.reveal_credentials provisioning.issue_credential
+backups.restore_backup backups.change_backuppolicy backups.add_storage backups.change_storage backups.test_storage
 auth.add_user auth.change_user auth.delete_user auth.add_group auth.change_group auth.delete_group
 door.view_signinpolicy door.add_signinpolicy door.change_signinpolicy door.delete_signinpolicy
 """.split()

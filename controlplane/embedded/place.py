@@ -95,6 +95,7 @@ class Place:
             **self._backups(),
             **servers,
             MARK: str(self.directory),
+            "BACKUP_DIRECTORY": given.get("BACKUP_DIRECTORY", str(self.directory / "backups")),
             "DEBUG": "false",
             "DJANGO_SETTINGS_MODULE": "controlplane.settings",
             "ALLOWED_HOSTS": given.get("ALLOWED_HOSTS", "127.0.0.1,localhost"),

@@ -1,0 +1,17 @@
+"""What can go wrong around backups, beside what the engine and the storages say."""
+
+from __future__ import annotations
+
+from tenants.exceptions import Conflict, ControlPlaneError
+
+
+class NoStorage(Conflict):
+    """There is no storage that takes backups."""
+
+    code = "no_storage"
+
+
+class RetentionStopped(ControlPlaneError):
+    """Retention would have removed what a policy promises to keep."""
+
+    code, status = "retention_stopped", 500

@@ -1,0 +1,51 @@
+-- name: begin_status
+-- A row for every tenant that has none yet.
+INSERT INTO backups_backupstatus (tenant_id, failures, last_error, since)
+SELECT t.id, 0, '', %(now)s FROM tenants_tenant t
+WHERE t.state IN ('active', 'suspended')
+  AND NOT EXISTS (SELECT 1 FROM backups_backupstatus s WHERE s.tenant_id = t.id)
+ON CONFLICT DO NOTHING;
+
+-- name: take_turn
+-- A due tenant is this worker's, unless another was quicker: the time it was due is the token.
+UPDATE backups_backupstatus SET next_at = %(next_at)s, window_ends_at = %(window_ends_at)s, last_attempt_at = %(now)s
+WHERE tenant_id = %(tenant)s AND next_at = %(was)s;
+
+-- name: finish_take
+-- A backup is there: its row, its files' and how its tenant stands, by one statement, since a night has thousands.
+WITH backup AS (
+  UPDATE backups_backup
+  SET state = 'succeeded', snapshot_at = %(snapshot_at)s, finished_at = %(now)s, verified_at = %(now)s, lsn = %(lsn)s,
+      server_version = %(server_version)s, fingerprint = %(fingerprint)s, format_version = %(format_version)s,
+      key_id = %(key_id)s, tables = %(tables)s, rows = %(rows)s, raw_bytes = %(raw_bytes)s,
+      stored_bytes = %(stored_bytes)s, seconds = %(seconds)s, proof = %(proof)s
+  WHERE id = %(backup)s AND state = 'running'
+  RETURNING id, tenant_id
+), files AS (
+  UPDATE backups_backupcopy c
+  SET state = 'stored', bytes = %(stored_bytes)s, stored_at = %(now)s, verified_at = %(now)s,
+      locked_until = %(locked_until)s
+  FROM backup WHERE c.backup_id = backup.id AND c.prefix = %(prefix)s AND c.state = 'writing'
+), status AS (
+  UPDATE backups_backupstatus s
+  SET last_backup_id = backup.id, covered_until = %(snapshot_at)s, overdue_at = %(overdue_at)s, failures = 0,
+      last_error = '', last_attempt_at = %(now)s
+  FROM backup WHERE s.tenant_id = backup.tenant_id
+)
+SELECT count(*) FROM backup;
+
+-- name: lane
+-- One of the few places in which backups of a cluster are taken at the same time; it is free again when this session
+-- ends, whatever ends it.
+SELECT pg_try_advisory_lock(hashtextextended('controlplane.backups.lane', 0) + %(cluster)s * 1000 + %(number)s);
+
+-- name: leave_lane
+SELECT pg_advisory_unlock(hashtextextended('controlplane.backups.lane', 0) + %(cluster)s * 1000 + %(number)s);
+
+-- name: busy_storages
+-- How many backups are being written to each storage now.
+SELECT c.storage_id, count(*) FROM backups_backupcopy c
+JOIN backups_backup b ON b.id = c.backup_id
+JOIN tenants_operation o ON o.id = b.operation_id
+WHERE c.state = 'writing' AND o.state IN ('running', 'cancelling') AND o.lease_expires_at >= %(now)s
+GROUP BY 1;
