@@ -90,11 +90,11 @@ def capture(
 def _look(connection: Connection[Any], schema: str, lock_timeout_ms: int) -> View:
     """Begin the transaction of the backup: every table locked against DDL before its snapshot is taken, so that what
     the catalog says in it stays true. Raises SchemaChanged when tables come and go faster than that."""
+    connection.execute(sql.SQL("SET lock_timeout = {}").format(lock_timeout_ms))
     oid = catalog.namespace(connection, schema)
     seen = catalog.relations(connection, oid)
     for _ in range(ATTEMPTS):
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(lock_timeout_ms))
         tables = [r for r in seen if r.kind in ("r", "p")]
         names = [sql.SQL("ONLY {}").format(sql.Identifier(schema, table.name)) for table in tables]
         try:

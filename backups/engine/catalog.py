@@ -196,7 +196,7 @@ def _index(
     if parent is not None:
         ours, theirs = (sql.Identifier(schema, n).as_string() for n in (name, parent))
         attach = f"ALTER INDEX {theirs} ATTACH PARTITION {ours}".replace(schema, marker)
-    return PartitionIndex(text.replace(schema, marker), attach)
+    return PartitionIndex(name, text.replace(schema, marker), attach)
 
 
 def _policy(

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tenants.postgres import Dsn
-from tenants.schemas.compiler import LiveSchema, compile_template
 from tenants.schemas.compiler.lexer import identifier
 from tenants.schemas.compiler.sqlscript import Statement, split
 
@@ -34,6 +32,7 @@ class After:
 class PartitionIndex:
     """An index of a partition, and how it becomes its parent's."""
 
+    name: str
     create: str
     attach: str | None
 
@@ -92,26 +91,16 @@ def of_script(script: str, marker: str, fingerprint: str, source: str = "") -> D
     return _definition(split(script), marker, fingerprint, source or fingerprint)
 
 
-def of_schema(schema: str, *, dsn: Dsn, reader: Dsn, source: str, passing: Iterable[str] = ()) -> Definition:
-    """The definition of a schema as it is, for one that is not its template's any more.
-
-    `dsn` is the control plane's login (a scratch database is needed), `reader` may read the schema, `passing` names the
-    partitions and their indexes that come and go. Costs seconds. Raises TemplateRefused for what cannot be had again.
-    """
-    compiled = compile_template(LiveSchema(schema), dsn=dsn, reader=reader, with_data=False)
-    gone = set(passing)
-    kept = [s for s in split(compiled.script) if not (gone and _names(s, compiled.marker) & gone)]
-    return _definition(kept, compiled.marker, compiled.fingerprint, source)
-
-
-def _names(statement: Statement, marker: str) -> set[str]:
-    """The objects of the schema that a statement names, and the policies' tables."""
-    found = statement.tokens
-    return {
-        str(identifier(after))
-        for name, dot, after in zip(found, found[1:], found[2:], strict=False)
-        if dot.text == "." and identifier(name) == marker
-    }
+def of_statements(
+    statements: Iterable[Statement], marker: str, *, without: Iterable[str] = (), then: Sequence[str] = ()
+) -> Definition:
+    """A definition of a script's statements, except those that name an object of `without`, and of `then` at its end.
+    Its fingerprints are the caller's to fill in."""
+    gone = set(without)
+    kept = [s for s in statements if not (gone and gone.intersection(_qualified(s.tokens, marker)))]
+    definition = _definition(kept, marker, "", "")
+    definition.after.extend(After(text, PROTECT) for text in then)
+    return definition
 
 
 def _definition(statements: Iterable[Statement], marker: str, fingerprint: str, source: str) -> Definition:
