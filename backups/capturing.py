@@ -11,6 +11,7 @@ from django.core.cache import cache
 
 from backups.engine import definition as definitions
 from backups.engine.capture import capture
+from backups.engine.current import definition_of
 from backups.engine.definition import Definition
 from backups.engine.errors import SchemaChanged
 from backups.engine.keys import KeyRing
@@ -98,7 +99,8 @@ def _as_it_is(tenant: Tenant, dsn: Dsn, found: str) -> Definition:
     if (kept := cache.get(key)) is not None:
         return Definition.decoded(kept)
     log.info("backup.schema_compiled", extra={"tenant": str(tenant.pk), "fingerprint": found})
-    made = definitions.of_schema(tenant.schema_name, dsn=tenant.cluster.dsn(), reader=dsn, source=found)
+    made = definition_of(tenant.schema_name, dsn=tenant.cluster.dsn(), reader=dsn)
+    key = f"backups:definition:{tenant.cluster_id}:{made.source}"
     cache.set(key, made.encoded(), timeout=DEFINITION_SECONDS)
     return made
 

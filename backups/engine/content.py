@@ -84,7 +84,7 @@ def _exported(connection: Connection[object], dsn: Dsn, schema: str, table: Tabl
             yield b"".join(bytes(row) for row in copy)
         return
     major = connection.info.server_version // 10_000
-    with Psql(dsn, major, [SETTINGS, statement.as_string(connection)]) as psql:
+    with Psql(dsn, major, [SETTINGS], statement.as_string(connection)) as psql:
         yield from psql.blocks()
         psql.rows()
 

@@ -270,7 +270,7 @@ def _copy_by_psql(
     """Copy through psql and a pipe: the rows pass through here by the megabyte."""
     statement = _statement(job.schema, piece).as_string(connection)
     writer = files.part()
-    with Psql(job.dsn, connection.info.server_version // 10_000, [*begin, SETTINGS, statement]) as psql:
+    with Psql(job.dsn, connection.info.server_version // 10_000, [*begin, SETTINGS], statement) as psql:
         for block in psql.blocks():
             writer.write(block)
             job.advance(len(block))

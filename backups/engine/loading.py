@@ -29,6 +29,7 @@ class Loader:
         self._storage, self._prefix, self._manifest, self._schema = storage, prefix, manifest, schema
         self._settings = definition.settings.replace(definition.marker, schema)
         self._lock = threading.Lock()
+        self._counts: dict[str, int] = {}
         self.bytes = self.rows = 0
         self.stopped = False
 
@@ -41,15 +42,15 @@ class Loader:
         share = sum(table.raw for table in tables) / max(workers, 1)
         result: list[tuple[int, Task]] = []
         for table in tables:
-            if not table.rows:
-                continue
             parts = [self._manifest.part(number) for number in table.parts]
+            if not table.rows and table.raw <= len(parts) * (HEADER + len(TRAILER)):
+                continue
             routed = table.target != table.name
             whole = ordered or len(parts) == 1 or workers == 1 or table.raw <= share
             for group in [parts] if whole else [[part] for part in parts]:
                 # A partition of a tree that routes its rows anew makes the whole tree.
                 makes = frozenset({table.name, table.target, *self._tree(tables, table.target)})
-                run = self._run(table, group, freeze=whole and not routed, expected=table.rows if whole else None)
+                run = self._run(table, group, freeze=whole and not routed)
                 result.append((sum(part.raw for part in group), Task(run, makes=makes)))
         return [task for _, task in sorted(result, key=lambda item: -item[0])]
 
@@ -57,17 +58,21 @@ class Loader:
     def _tree(tables: Sequence[Table], target: str) -> set[str]:
         return {table.name for table in tables if table.target == target and table.name != target}
 
-    def _run(
-        self, table: Table, parts: list[Part], *, freeze: bool, expected: int | None
-    ) -> Callable[[Connection[Any]], None]:
+    def _run(self, table: Table, parts: list[Part], *, freeze: bool) -> Callable[[Connection[Any]], None]:
         def run(connection: Connection[Any]) -> None:
             count = self._load(connection, table, parts, freeze=freeze)
             with self._lock:
                 self.rows += count
-            if expected is not None and count != expected:
-                raise RestoreMismatch(f"{table.name}: {count} rows came back where {expected} were taken.")
+                self._counts[table.name] = self._counts.get(table.name, 0) + count
 
         return run
+
+    def check(self, tables: Sequence[Table]) -> None:
+        """Whether every table got as many rows as were taken. Raises RestoreMismatch."""
+        for table in tables:
+            count = self._counts.get(table.name, 0)
+            if count != table.rows:
+                raise RestoreMismatch(f"{table.name}: {count} rows came back where {table.rows} were taken.")
 
     def _load(self, connection: Connection[Any], table: Table, parts: list[Part], *, freeze: bool) -> int:
         name = sql.Identifier(self._schema, table.target)

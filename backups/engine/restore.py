@@ -181,6 +181,7 @@ class _Restore:
         loads = self.loader.tasks(tables, workers=self._workers, ordered=ordered)
         sizes = {table.name: table.raw for table in tables}
         self._run([*loads, *self._indexes(sizes), *self._analyses(tables)])
+        self.loader.check(tables)
         sequence = self._sequence(complete)
         keys = [position for position, after in enumerate(sequence) if after.phase == FOREIGN]
         first = keys[0] if keys else len(sequence)

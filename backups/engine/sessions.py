@@ -98,17 +98,21 @@ def close_kept() -> None:
 class Psql:
     """psql writing rows into a pipe: `COPY … TO STDOUT` without a line of Python for each row."""
 
-    def __init__(self, dsn: Dsn, major: int, statements: Sequence[str]) -> None:
-        program = psql(major)
-        # Each on its own line of stdin would be read as text; as arguments they are sent as they are.
-        commands = [argument for statement in statements for argument in ("-c", statement)]
+    def __init__(self, dsn: Dsn, major: int, before: Sequence[str], copy: str) -> None:
+        # Told where to write, psql also says how many rows it wrote; it does not when it takes that for its own output.
+        script = ";\n".join([*before, copy]) + " \\g /dev/fd/1\n\\warn :ROW_COUNT\n"
         self._process = subprocess.Popen(
-            [str(program), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *commands, "-c", r"\warn :ROW_COUNT"],
-            stdin=subprocess.DEVNULL,
+            [str(psql(major)), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **dsn.environment(), "PGAPPNAME": NAME, "PGOPTIONS": "-c statement_timeout=0"},
+            env={**os.environ, **dsn.environment(), "PGAPPNAME": NAME, "PGCLIENTENCODING": "UTF8"},
         )
+        stdin = cast(IO[bytes], self._process.stdin)
+        with contextlib.suppress(BrokenPipeError):  # it says why on its own
+            stdin.write(script.encode())
+            stdin.close()
+        self._process.stdin = None
         self._out = cast(IO[bytes], self._process.stdout).fileno()
         with contextlib.suppress(OSError):  # more than an account may have: then it is what it is
             fcntl.fcntl(self._out, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

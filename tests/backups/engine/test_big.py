@@ -87,6 +87,7 @@ def test_memory_does_not_grow_with_size(
     taken = big.run("capture", storage, keyring, prefix)
     assert taken.returncode == 0, taken.stderr
     manifest = verify(storage=storage, prefix=prefix, keyring=keyring)
+    assert manifest.rows == MEGABYTES * 1000 + 10
     assert manifest.raw_bytes > MEGABYTES * 1_000_000 * 0.9
     assert len(next(t for t in manifest.tables if t.name == "big").parts) >= 3
     target = big.place.roles()
@@ -172,7 +173,7 @@ def test_nothing_is_touched_by_a_damaged_backup(
     with pytest.raises(Damaged, match=f"{name}: it has {len(content) - 1} bytes"):
         restore(dsn=dsn, schema=target, storage=storage, prefix=prefix, keyring=keyring)
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(Damaged, match=f"{name}: part .* SHA-256 differs"):
+    with pytest.raises(Damaged, match=f"{name}: part .*SHA-256 differs"):
         restore(dsn=dsn, schema=target, storage=storage, prefix=prefix, keyring=keyring)
     path.unlink()
     with pytest.raises(Damaged, match=f"{name}: the file is missing"):
