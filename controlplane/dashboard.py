@@ -175,7 +175,10 @@ def _hours() -> dict[str, Any]:
 
 
 def _clusters() -> list[dict[str, Any]]:
-    living = Count("tenants", filter=~Q(tenants__state=Tenant.State.PURGED))
+    # A database of a tenant's own counts with the cluster on whose server it is.
+    living = Count("tenants", filter=~Q(tenants__state=Tenant.State.PURGED), distinct=True) + Count(
+        "databases", distinct=True
+    )
     return [
         {
             "cluster": cluster,
@@ -184,5 +187,5 @@ def _clusters() -> list[dict[str, Any]]:
             "tenants": cluster.living,
             "tenants_url": _list("tenants_tenant", cluster__id__exact=cluster.pk),
         }
-        for cluster in Cluster.objects.annotate(living=living)
+        for cluster in Cluster.objects.filter(host_cluster=None).annotate(living=living)
     ]

@@ -57,7 +57,7 @@ def reaper() -> str:
     from tenants.models.reaping import SILENT_AFTER
 
     watched = Cluster.objects.filter(reaper__seen_at__gt=timezone.now() - SILENT_AFTER)
-    left = Cluster.objects.exclude(pk__in=watched).order_by("name").first()
+    left = Cluster.objects.filter(host_cluster=None).exclude(pk__in=watched).order_by("name").first()
     return f"{left} has not been looked at for {SILENT_AFTER.total_seconds():.0f} s" if left else ""
 
 

@@ -29,15 +29,15 @@ ROTATIONS_A_TICK = 20
 
 
 def watch_logins() -> int:
-    """Note when retiring and additional logins were last used: one query a cluster, whatever their number.
+    """Note when retiring and additional logins were last used: one query a server, whatever their number.
 
     Returns how many were seen. What a session did between two looks and before it ended is not seen.
     """
     watched: dict[int, dict[str, TenantRole | TenantCredential]] = defaultdict(dict)
-    for role in TenantRole.objects.filter(state=TenantRole.State.RETIRING).select_related("tenant"):
-        watched[role.tenant.cluster_id][role.name] = role
-    for lent in TenantCredential.objects.filter(closed_at__isnull=True).select_related("tenant"):
-        watched[lent.tenant.cluster_id][lent.login] = lent
+    for role in TenantRole.objects.filter(state=TenantRole.State.RETIRING).select_related("tenant__cluster"):
+        watched[_server_of(role.tenant)][role.name] = role
+    for lent in TenantCredential.objects.filter(closed_at__isnull=True).select_related("tenant__cluster"):
+        watched[_server_of(lent.tenant)][lent.login] = lent
     count = 0
     for cluster in Cluster.objects.filter(pk__in=watched):
         try:
@@ -55,6 +55,11 @@ def watch_logins() -> int:
         TenantCredential.objects.bulk_update(lent_rows, ["last_seen_at"])
         count += len(rows)
     return count
+
+
+def _server_of(tenant: Tenant) -> int:
+    cluster = tenant.cluster
+    return int(cluster.host_cluster_id or cluster.pk)
 
 
 def retire_logins() -> int:
@@ -138,7 +143,7 @@ def purge_due() -> int:
 def drop_scratch() -> int:
     """Drop the scratch databases and roles of imports that were killed. Returns how many."""
     count = 0
-    for cluster in Cluster.objects.filter(state=Cluster.State.ACTIVE):
+    for cluster in Cluster.objects.filter(state=Cluster.State.ACTIVE, host_cluster=None):
         try:
             with connect(cluster.dsn(), autocommit=True) as link:
                 count += len(compiler.drop_stale_scratch(link, SCRATCH_AGE))

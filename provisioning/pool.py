@@ -76,7 +76,7 @@ def levels() -> list[Level]:
     versions = current_versions()
     return [
         Level(cluster, version, found.get("ready", 0), found.get("building", 0), _target(cluster, version, used))
-        for cluster in Cluster.objects.filter(state=Cluster.State.ACTIVE).select_related("provisioner")
+        for cluster in Cluster.objects.filter(state=Cluster.State.ACTIVE, dedicated=False).select_related("provisioner")
         for version in versions
         for found in [counted.get((cluster.pk, version.pk), {})]
     ]
@@ -168,7 +168,7 @@ def refill_soon(cluster: Cluster) -> None:
 
 
 def retire_stale() -> int:
-    """Mark ready slots of versions that are no longer current. Returns how many."""
+    """Mark ready slots of versions that are no longer current, and of clusters reserved for one. Returns how many."""
     newest = (
         TemplateVersion.objects.filter(template=OuterRef("template_version__template"))
         .values("template")
@@ -178,7 +178,7 @@ def retire_stale() -> int:
     stale = (
         SchemaSlot.objects.filter(state=State.READY)
         .annotate(newest=Subquery(newest))
-        .filter(template_version__number__lt=F("newest"))
+        .filter(Q(template_version__number__lt=F("newest")) | Q(cluster__dedicated=True))
     )
     return SchemaSlot.objects.filter(pk__in=stale.values("pk"), state=State.READY).update(state=State.RETIRING)
 

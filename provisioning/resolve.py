@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from django.db.models import Q
+
 from provisioning.models import Template, TemplateVersion
 from tenants import rows
 from tenants.exceptions import Conflict, InvalidInput
-from tenants.models import Cluster, ClusterLogin, Plan, Pooler
+from tenants.models import Cluster, ClusterLogin, Plan, Pooler, Tier
 from tenants.models.plans import LIMITS
 from tenants.postgres import load_queries
 
@@ -45,10 +47,31 @@ def choice(*, template: str | None, plan: str | None, cluster: str | None) -> Ch
     )
     version = _named(template, found["version"], "template", hint=IMPORT)
     version.template = found["template"]
-    place: Cluster = _open(_named(cluster, found["cluster"], "cluster"))
+    of_plan: Plan = _named(plan, found["plan"], "plan")
+    place: Cluster = _named(cluster, found["cluster"], "cluster")
+    if of_plan.isolation_tier != Tier.CLUSTER or cluster is not None:  # else one that is free is looked for
+        _fitting(_open(place), of_plan)
     Pooler.cluster.field.remote_field.set_cached_value(place, found["pooler"])  # its address is what tenants are told
     place.provisioner = found["provisioner"]
-    return Choice(version, _named(plan, found["plan"], "plan"), place)
+    return Choice(version, of_plan, place)
+
+
+def _fitting(cluster: Cluster, plan: Plan) -> None:
+    if cluster.host_cluster_id:
+        raise Conflict(f"'{cluster.name}' is the database of another tenant.", code="cluster_dedicated")
+    if cluster.dedicated and plan.isolation_tier != Tier.CLUSTER:
+        raise Conflict(
+            f"The cluster '{cluster.name}' is reserved for one tenant, and the plan '{plan.slug}' is of the tier "
+            f"{plan.isolation_tier}.",
+            code="cluster_dedicated",
+            hint="Choose a plan of the tier cluster, or another cluster.",
+        )
+    if plan.isolation_tier == Tier.CLUSTER and not cluster.dedicated:
+        raise InvalidInput(
+            f"The plan '{plan.slug}' gives a cluster of one's own, and '{cluster.name}' is not reserved for that.",
+            field="cluster",
+            hint="Leave the cluster out: one that is free is taken.",
+        )
 
 
 def _named(name: str | None, found: Any, what: str, hint: str = "") -> Any:
@@ -98,5 +121,6 @@ def limits(value: object) -> dict[str, int]:
 
 
 def clusters_with_plan(plan: Plan) -> list[Cluster]:
-    """The clusters that hold tenants of this plan."""
-    return list(Cluster.objects.filter(tenants__plan=plan).distinct())
+    """The registered clusters that hold tenants of this plan, in databases of their own too."""
+    held = Q(tenants__plan=plan) | Q(databases__tenants__plan=plan)
+    return list(Cluster.objects.filter(held, host_cluster=None).distinct())

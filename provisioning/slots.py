@@ -15,11 +15,11 @@ from django.utils import timezone
 from psycopg import Connection
 
 from provisioning.models import SchemaSlot, TemplateVersion
-from tenants import schemas, secrets
+from tenants import databases, schemas, secrets
 from tenants.exceptions import CloneMismatch
 from tenants.identifiers import LOGIN_SUFFIXES, new_schema_name, role_name
 from tenants.models import Cluster, Plan, Tenant
-from tenants.postgres import Dsn, connect, session
+from tenants.postgres import connect, session
 from tenants.schemas import compiler, roles, timeseries
 
 log = logging.getLogger(__name__)
@@ -154,14 +154,21 @@ def build(slot: SchemaSlot) -> bool:
         build_seconds=time.monotonic() - begun,
     ):
         return True
-    remove_from_cluster(slot.cluster.work_dsn(), slot.schema_name)
+    remove_from_cluster(slot.cluster, slot.schema_name)
     return False
 
 
 def remove_from_cluster(
-    dsn: Dsn, schema: str, *, on_batch: Callable[[int], None] | None = None, keep_roles: bool = False
+    cluster: Cluster, schema: str, *, on_batch: Callable[[int], None] | None = None, keep_roles: bool = False
 ) -> None:
-    """Take a schema and its roles away, whatever of them is there. Sessions are ended first."""
+    """Take a schema and its roles away, whatever of them is there. Sessions are ended first.
+
+    Where a tenant's own database was not made, or was dropped, there is nothing: roles come after it and go before.
+    """
+    if cluster.host_cluster is not None and databases.is_gone(cluster):
+        return
+    # A database that is not prepared yet lets nobody in but its owner, who made it and drops it.
+    dsn = cluster.work_dsn() if cluster.host_cluster is None else cluster.dsn()
     with connect(dsn, autocommit=True, statement_timeout_ms=CLONE_TIMEOUT_MS) as connection:
         there = roles.existing(connection, schema)
         if there:
@@ -174,5 +181,5 @@ def remove_from_cluster(
 
 def remove(slot: SchemaSlot) -> None:
     """Take a slot away for good: first what is on the cluster, then its row."""
-    remove_from_cluster(slot.cluster.work_dsn(), slot.schema_name)
+    remove_from_cluster(slot.cluster, slot.schema_name)
     SchemaSlot.objects.filter(pk=slot.pk).delete()

@@ -100,7 +100,7 @@ class TenantCollection(ApiView):
 
     tenant_lookup = "pk"
     noun = "tenant"
-    queryset = Tenant.objects.select_related("plan", "cluster")
+    queryset = Tenant.objects.select_related("plan", "cluster__host_cluster")
     serializer_class = TenantSerializer
     filterset_class = TenantFilter
     filter_backends = [StrictFilterBackend]

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
-from provisioning import slots
+from provisioning import placement, slots
 from provisioning.models import SchemaSlot, TenantCredential
-from tenants import audit, operations, pooling, schemas
+from tenants import audit, databases, operations, pooling, schemas
 from tenants.exceptions import ClusterError, Conflict
 from tenants.identifiers import role_name
 from tenants.models import Domain, Tenant, TenantRole
+from tenants.models.tenants import on_server
 from tenants.operations import Run, Workflow
 from tenants.postgres import load_queries, session
 from tenants.schemas import roles
@@ -60,6 +61,8 @@ def provision(run: Run) -> None:
     """Make the schema unless a warm slot was claimed, then open the login."""
     slot = slots.of_tenant(run.tenant)
     warm = slot.state == SchemaSlot.State.CLAIMED
+    if run.tenant.cluster.host_cluster is not None:
+        _make_database(run, slot)
     if not warm:
         for name, work in (("create roles", slots.create_roles), ("clone schema", slots.clone_schema)):
             with run.step(name) as needed:
@@ -74,6 +77,17 @@ def provision(run: Run) -> None:
         login = slots.first_login(slot)
         _activate(run.tenant, login, collected=collected)
         _record(run, "tenant.provision", before={"state": State.PROVISIONING}, schema=slot.schema_name, login=login)
+
+
+def _make_database(run: Run, slot: SchemaSlot) -> None:
+    """Steps: the tenant's own database, empty, and prepared as its server's others are."""
+    with run.step("create database") as needed:
+        if needed:
+            databases.create(slot.cluster)
+    with run.step("prepare database") as needed:
+        if needed:
+            databases.prepare(slot.cluster, slot.template_version.extensions)
+            pooling.sync_soon(slot.cluster)
 
 
 def _activate(tenant: Tenant, login: str, *, collected: bool) -> None:
@@ -92,10 +106,15 @@ def undo_provision(run: Run) -> None:
     slot = SchemaSlot.objects.select_related("cluster__provisioner").filter(tenant=run.tenant).first()
     with run.step("remove schema and roles") as needed:
         if needed and slot is not None:
-            slots.remove_from_cluster(slot.cluster.work_dsn(), slot.schema_name)
+            slots.remove_from_cluster(slot.cluster, slot.schema_name)
+    if run.tenant.cluster.host_cluster is not None:
+        with run.step("drop database again") as needed:
+            if needed:
+                databases.drop(run.tenant.cluster)
     with run.end():
         if slot is not None:
             slot.delete()
+        placement.leave(run.tenant, actor=run.actor, source=run.source)
         TenantRole.objects.filter(tenant=run.tenant).delete()
         error = run.operation.unwinding or {}
         move(run.tenant, to=State.FAILED, frm=(State.PROVISIONING,), state_reason=error.get("message", "")[:500])
@@ -216,18 +235,24 @@ def undelete(run: Run) -> None:
 def purge(run: Run) -> None:
     """Drop the schema in batches, then the roles, then what the registry holds of both."""
     tenant = run.tenant
-    dsn = tenant.cluster.work_dsn()
+    place = tenant.cluster
     _close_all_logins(run)
     # From here on it cannot be brought back: undelete looks at this.
     Tenant.objects.filter(pk=tenant.pk).update(restore_state="")
     with run.step("drop schema") as needed:
         if needed:
-            slots.remove_from_cluster(dsn, tenant.schema_name, keep_roles=True, on_batch=lambda _: run.alive())
+            slots.remove_from_cluster(place, tenant.schema_name, keep_roles=True, on_batch=lambda _: run.alive())
     with run.step("drop roles") as needed:
         if needed:
-            slots.remove_from_cluster(dsn, tenant.schema_name)
-    with session(dsn) as link:
+            slots.remove_from_cluster(place, tenant.schema_name)
+    if place.host_cluster is not None:
+        with run.step("drop database") as needed:
+            if needed:
+                databases.drop(place)
+    with session(place.server.work_dsn()) as link:
         schema = tenant.schema_name
+        if place.host_cluster is not None and databases.exists(link, place.dbname):
+            raise ClusterError("The database of this tenant is still on the server.")
         if schemas.exists(link, schema) or roles.existing(link, schema) or roles.additional_logins(link, schema):
             raise ClusterError("Something of this tenant is still on the cluster.")
     with run.finish():
@@ -237,6 +262,7 @@ def purge(run: Run) -> None:
             closed_at=timezone.now(), closed_because="The tenant was purged."
         )
         Domain.objects.filter(tenant=tenant).delete()
+        placement.leave(tenant, actor=run.actor, source=run.source)
         move(tenant, to=State.PURGED, frm=(State.DELETED,), purge_after=None, deleted_at=None)
         _record(run, "tenant.purge", before={"state": State.DELETED}, schema=tenant.schema_name)
 
@@ -335,10 +361,10 @@ def undo_update(run: Run) -> None:
 
 
 def apply_plan(run: Run) -> None:
-    """Apply a changed plan to the logins of all its tenants on one cluster."""
+    """Apply a changed plan to the logins of all its tenants on one server: roles are the same in each database."""
     tenants = Tenant.objects.filter(
+        on_server(run.operation.cluster) if run.operation.cluster else Q(),
         plan__slug=run.operation.params["plan"],
-        cluster=run.operation.cluster,
         state__in=[State.ACTIVE, State.SUSPENDED, State.DELETED],
     ).select_related("plan", "cluster__provisioner")
     count = 0

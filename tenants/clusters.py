@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from pathlib import Path
@@ -18,7 +19,7 @@ from tenants import audit, secrets
 from tenants.actors import BEAT, SYSTEM, Actor, Source
 from tenants.exceptions import ClusterError, ClusterUnusable, Conflict, ControlPlaneError, InvalidInput
 from tenants.hardening.levels import Level, open_items, reached, summary
-from tenants.models import Cluster
+from tenants.models import Cluster, Tenant
 from tenants.postgres import Dsn, connect, load_queries
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,9 @@ NEEDS = {
 }
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 NOTED = ("server_version_num", "extensions", "isolation_level", "isolation_open", "checked_at", "last_error")
-EDITABLE = ("description", "state", "public_host", "public_port", "pool_target", "max_parallel", "log_path")
+EDITABLE = (
+    "description", "state", "public_host", "public_port", "pool_target", "max_parallel", "log_path", "dedicated",
+)  # fmt: skip
 
 
 def inspect(dsn: Dsn) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def inspect(dsn: Dsn) -> dict[str, Any]:
 
 
 def prepare(dsn: Dsn) -> None:
-    """Make what all tenants of a database share: the group role, the schema for extensions, and the functions by which
+    """Make what all tenants of a database share: the groups, the schema for extensions, and the functions by which
     roles are made and changed (unless a superuser has installed them). Idempotent.
 
     Done once per database and never per tenant, since parallel GRANTs on shared objects fail. Raises ClusterUnusable
@@ -74,12 +77,17 @@ def prepare(dsn: Dsn) -> None:
     with connect(dsn) as connection:
         connection.execute("CREATE SCHEMA IF NOT EXISTS extensions")
         connection.execute(sql.SQL("GRANT USAGE ON SCHEMA extensions TO {}").format(group))
-        connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(dsn.dbname), group))
+        connection.execute(QUERIES["open_database"])
         for item in open_items(connection):
             if item.level == Level.BASELINE and item.statement:
                 connection.execute(item.statement.encode())
         if connection.execute("SELECT to_regrole('cp_pooler') IS NOT NULL").fetchone() == (True,):
             connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO cp_pooler").format(sql.Identifier(dsn.dbname)))
+
+
+def guests_of(dbname: str) -> str:
+    """The group of those with databases of their own on the server of this one (see `cp.join_host`)."""
+    return f"cp_guests_{hashlib.sha256(dbname.encode()).hexdigest()[:12]}"
 
 
 def prepare_functions(dsn: Dsn, *, owner: str) -> None:
@@ -170,7 +178,7 @@ def _check(cluster: Cluster) -> None:
 
 
 def _refuse_known_database(dsn: Dsn, facts: dict[str, Any]) -> None:
-    for other in Cluster.objects.all():
+    for other in Cluster.objects.filter(host_cluster=None):
         try:
             theirs = inspect(other.dsn())
         except ControlPlaneError:
@@ -224,11 +232,26 @@ def check_all() -> int:
     return well
 
 
+def _refuse_inhabited(cluster: Cluster) -> None:
+    """A cluster is reserved for one tenant, or opened to all, while nobody lives on it."""
+    if cluster.is_default or cluster.databases.exists() or cluster.dedicated_to_id:
+        raise Conflict(f"{cluster} cannot be reserved for one tenant, or opened to all, now.", code="cluster_inhabited")
+    if cluster.tenants.exclude(state__in=[Tenant.State.PURGED, Tenant.State.FAILED]).exists():
+        raise Conflict(
+            f"{cluster} has tenants.", code="cluster_inhabited", hint="Register another one with --dedicated."
+        )
+
+
 def update_cluster(*, cluster: Cluster, changes: dict[str, Any], actor: Actor, source: Source) -> Cluster:
-    """Change what may be changed of a registered cluster. Raises InvalidInput for anything else."""
+    """Change what may be changed of a registered cluster. Raises InvalidInput for anything else, and Conflict for a
+    tenant's own database, which follows its host, and for reserving a cluster that somebody lives on."""
     if unknown := set(changes) - set(EDITABLE):
         raise InvalidInput(f"{min(unknown)} of a cluster cannot be changed.", field=min(unknown))
+    if cluster.host_cluster is not None:
+        raise Conflict(f"A tenant's own database is as its host: change {cluster.host_cluster}.", code="follows_host")
     before = {field: getattr(cluster, field) for field in changes}
+    if before.get("dedicated", changes.get("dedicated")) != changes.get("dedicated"):
+        _refuse_inhabited(cluster)
     for field, value in changes.items():
         setattr(cluster, field, value)
     _check(cluster)

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from rest_framework import serializers
 
 from tenants.ledger.actions import known_actions
-from tenants.models import AuditEvent, Operation, Tenant
+from tenants.models import AuditEvent, Cluster, Operation, Tenant, Tier
 
 
 class TenantFilter(filters.FilterSet):
@@ -17,7 +17,8 @@ class TenantFilter(filters.FilterSet):
 
     state = filters.ChoiceFilter(choices=Tenant.State.choices)
     plan = filters.CharFilter(field_name="plan__slug", max_length=40, help_text="The plan's slug.")
-    cluster = filters.CharFilter(field_name="cluster__name", max_length=40, help_text="The cluster's name.")
+    cluster = filters.CharFilter(method="on_cluster", max_length=40, help_text="The cluster's name.")
+    isolation_tier = filters.ChoiceFilter(field_name="plan__isolation_tier", choices=Tier.choices)
     template = filters.CharFilter(max_length=63, help_text="The template's name.")
     slug = filters.CharFilter(max_length=40)
     q = filters.CharFilter(method="search", max_length=120, help_text="Part of the name or the slug.")
@@ -33,12 +34,47 @@ class TenantFilter(filters.FilterSet):
         """Name or slug contains `value`, whatever its case."""
         return queryset.filter(Q(name__icontains=value) | Q(slug__icontains=value))
 
+    def on_cluster(self, queryset: QuerySet[Tenant], name: str, value: str) -> QuerySet[Tenant]:
+        """Lives there, in a database of its own on that server too."""
+        return queryset.filter(Q(cluster__name=value) | Q(cluster__host_cluster__name=value))
+
     def with_label(self, queryset: QuerySet[Tenant], name: str, value: str) -> QuerySet[Tenant]:
         """Has the label `key` with exactly this value. Raises ValidationError for what is no pair."""
         key, colon, text = value.partition(":")
         if not key or not colon:
             raise serializers.ValidationError({name: ["This is written `key:value`."]}, code="invalid")
         return queryset.filter(labels__contains={key: text})
+
+
+YES_NO = [("true", "true"), ("false", "false")]
+
+
+class ClusterFilter(filters.FilterSet):
+    """Clusters. Tenants' own databases are left out unless they are asked for."""
+
+    dedicated = filters.ChoiceFilter(
+        choices=YES_NO, method="reserved", help_text="true: reserved for one tenant, or one's own; false: for all."
+    )
+    own_databases = filters.ChoiceFilter(
+        choices=YES_NO, method="with_own_databases", help_text="true: tenants' own databases, and nothing else."
+    )
+
+    class Meta:
+        model = Cluster
+        fields: tuple[str, ...] = ()
+
+    def filter_queryset(self, queryset: QuerySet[Cluster]) -> QuerySet[Cluster]:
+        """Registered ones, unless the others are asked for."""
+        wanted = self.form.cleaned_data.get("own_databases") == "true"
+        return super().filter_queryset(queryset.filter(host_cluster__isnull=not wanted))
+
+    def reserved(self, queryset: QuerySet[Cluster], name: str, value: str) -> QuerySet[Cluster]:
+        """For one tenant, or for all."""
+        return queryset.filter(dedicated=value == "true")
+
+    def with_own_databases(self, queryset: QuerySet[Cluster], name: str, value: str) -> QuerySet[Cluster]:
+        """Seen to above, since it holds when nothing is said too."""
+        return queryset
 
 
 class OperationFilter(filters.FilterSet):

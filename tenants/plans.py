@@ -11,12 +11,13 @@ from tenants import audit
 from tenants.actors import Actor, Source
 from tenants.exceptions import Conflict, InvalidInput
 from tenants.identifiers import check_name
-from tenants.models import Plan
+from tenants.models import Plan, Tenant
 from tenants.models.plans import LIMITS
 
 EDITABLE = (
     "name",
     "is_default",
+    "isolation_tier",
     *LIMITS,
     "rotation_jitter_days",
     "rotation_overlap_minutes",
@@ -41,7 +42,8 @@ def create_plan(*, slug: str, actor: Actor, source: Source, **values: Any) -> Pl
 
 
 def update_plan(*, plan: Plan, changes: dict[str, Any], actor: Actor, source: Source) -> Plan:
-    """Change a plan; nothing is written or recorded when nothing differs. Raises InvalidInput.
+    """Change a plan; nothing is written or recorded when nothing differs. Raises InvalidInput, and Conflict for another
+    tier while it has tenants.
 
     The tenants on it follow once `provisioning.services.apply_plan` has run.
     """
@@ -51,6 +53,12 @@ def update_plan(*, plan: Plan, changes: dict[str, Any], actor: Actor, source: So
         before = {field: getattr(plan, field) for field, value in changes.items() if getattr(plan, field) != value}
         if not before:
             return plan
+        if "isolation_tier" in before and plan.tenants.exclude(state=Tenant.State.PURGED).exists():
+            raise Conflict(
+                f"The plan '{plan.slug}' has tenants, which stay where they are: its tier cannot be changed.",
+                code="plan_in_use",
+                hint="Add another plan of that tier for new tenants.",
+            )
         if before.get("is_default"):
             raise InvalidInput("One plan is the default.", field="is_default", hint="Make another one the default.")
         for field in before:

@@ -49,6 +49,8 @@ class Dsn:
     user: str
     password: str = dataclasses.field(default="", repr=False)
     sslmode: str = "prefer"
+    # Whether `session` keeps connections: not to a database of one tenant, of which there may be hundreds.
+    pooled: bool = True
 
     def replace(self, **changes: Any) -> Dsn:
         """A copy with some fields changed, e.g. another database."""
@@ -169,6 +171,11 @@ def session(dsn: Dsn) -> Iterator[psycopg.Connection[Any]]:
 
     Raises as `connect` does; ClusterUnavailable when there is no connection within 5 s.
     """
+    if not dsn.pooled:
+        with connect(dsn, autocommit=True) as connection:
+            connection.prepare_threshold = ONLY_ON_REQUEST
+            yield connection
+        return
     try:
         with _pool(dsn).connection() as connection:
             yield connection

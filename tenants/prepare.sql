@@ -9,8 +9,8 @@
 CREATE SCHEMA IF NOT EXISTS cp;
 REVOKE ALL ON SCHEMA cp FROM PUBLIC;
 
--- Groups: what all tenants share; what only the owners of their schemas may besides (languages, for the functions in a
--- template); and what the control plane's own logins keep where everybody else loses it.
+-- Groups: what all tenants of the server share (each database has one of its own besides, see open_database); what only
+-- the owners of their schemas may besides (languages, for the functions in a template); and what the control plane's own logins keep where everybody else loses it.
 DO $$
 DECLARE wanted text;
 BEGIN
@@ -29,7 +29,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION cp.version() RETURNS int LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS 'SELECT 8';
+AS 'SELECT 9';
 
 -- Raises unless these are logins of a tenant's schema.
 CREATE OR REPLACE FUNCTION cp.require_tenant(schema_name text, logins text[] DEFAULT '{}') RETURNS void
@@ -48,6 +48,84 @@ BEGIN
   END IF;
 END $$;
 
+-- The group whose members may connect to a database. Each has one of its own, so that no tenant of one database gets into
+-- another of the server; all of them are members of cp_tenants, which holds what tenants of all databases share.
+CREATE OR REPLACE FUNCTION cp.tenants_group(dbname text) RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT 'cp_tenants_' || left(encode(sha256(convert_to(dbname, 'UTF8')), 'hex'), 12) $$;
+
+-- Opens this database to its own tenants and to no others: makes the group, lets logins in that are here already, and takes
+-- CONNECT from the one group for all databases, by which it was given before version 9. Whose a login is, is told by
+-- schemas and by cp.verifiers, which tenants cannot write to (settings of roles they can).
+CREATE OR REPLACE FUNCTION cp.open_database() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  how text := CASE WHEN current_setting('server_version_num')::int >= 160000 THEN ' WITH INHERIT TRUE, SET FALSE' ELSE '' END;
+  own text := cp.tenants_group(current_database());
+  login name;
+  may oid[] := (SELECT coalesce(array_agg(a.grantee), '{}') FROM pg_database AS d, aclexplode(d.datacl) AS a
+                 WHERE d.datname = current_database() AND a.privilege_type = 'CONNECT');
+BEGIN
+  IF to_regrole(own) IS NULL THEN
+    BEGIN
+      EXECUTE format('CREATE ROLE %I NOLOGIN', own);
+    EXCEPTION WHEN duplicate_object OR unique_violation THEN  -- somebody else was faster
+      NULL;
+    END;
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_auth_members WHERE roleid = 'cp_tenants'::regrole AND member = to_regrole(own)) THEN
+    EXECUTE format('GRANT cp_tenants TO %I' || how, own);
+  END IF;
+  FOR login IN
+    SELECT r.rolname FROM pg_roles AS r
+     WHERE r.rolname ~ '^t_[a-z2-7]{20}_(rw_[ab]|mig|r[ow]_[a-z2-7]{6})$'
+       AND (to_regnamespace(left(r.rolname, 22)) IS NOT NULL
+            OR EXISTS (SELECT FROM cp.verifiers AS v WHERE left(v.login, 22) = left(r.rolname, 22)))
+       AND NOT EXISTS (SELECT FROM pg_auth_members AS m WHERE m.roleid = to_regrole(own) AND m.member = r.oid)
+  LOOP
+    EXECUTE format('GRANT %I TO %I' || how, own, login);
+  END LOOP;
+  IF NOT to_regrole(own)::oid = ANY (may) THEN
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), own);
+  END IF;
+  IF 'cp_tenants'::regrole::oid = ANY (may) THEN
+    EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM cp_tenants', current_database());
+  END IF;
+END $$;
+
+-- Makes this tenant's own database a guest of the database on whose cluster it is: the group of a host's guests may do
+-- nothing, and stands in pg_hba.conf where the server's own door is closed to tenants (tenants/pooling/direct.py).
+CREATE OR REPLACE FUNCTION cp.join_host(host text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  how text := CASE WHEN current_setting('server_version_num')::int >= 160000 THEN ' WITH INHERIT TRUE, SET FALSE' ELSE '' END;
+  own text := cp.tenants_group(current_database());
+  guests text := replace(cp.tenants_group(host), 'cp_tenants_', 'cp_guests_');
+BEGIN
+  PERFORM cp.require_tenant(current_database());  -- a database of a tenant's own is called as its schema
+  IF to_regrole(guests) IS NULL THEN
+    BEGIN
+      EXECUTE format('CREATE ROLE %I NOLOGIN', guests);
+    EXCEPTION WHEN duplicate_object OR unique_violation THEN  -- somebody else was faster
+      NULL;
+    END;
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_auth_members WHERE roleid = to_regrole(guests) AND member = to_regrole(own)) THEN
+    EXECUTE format('GRANT %I TO %I' || how, guests, own);
+  END IF;
+END $$;
+
+-- Takes that group away; before a tenant's own database is dropped, and only there.
+CREATE OR REPLACE FUNCTION cp.close_database() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE own text := cp.tenants_group(current_database());
+BEGIN
+  PERFORM cp.require_tenant(current_database());
+  IF to_regrole(own) IS NOT NULL THEN
+    EXECUTE format('REVOKE ALL ON DATABASE %I FROM %I', current_database(), own);
+    EXECUTE format('DROP ROLE %I', own);
+  END IF;
+END $$;
+
 -- Makes a schema's five roles, none of which can log in. To be a short transaction: granting membership in a group locks
 -- that group until the commit.
 CREATE OR REPLACE FUNCTION cp.create_roles(schema_name text, search_path text[]) RETURNS void
@@ -56,15 +134,19 @@ DECLARE
   how text := CASE WHEN current_setting('server_version_num')::int >= 160000 THEN ' WITH INHERIT TRUE, SET FALSE' ELSE '' END;
   path text := (SELECT string_agg(quote_ident(p), ', ' ORDER BY o) FROM unnest(search_path) WITH ORDINALITY AS u (p, o));
   suffix text;
+  door text := cp.tenants_group(current_database());
 BEGIN
   PERFORM cp.require_tenant(schema_name);
+  IF to_regrole(door) IS NULL THEN
+    PERFORM cp.open_database();
+  END IF;
   FOREACH suffix IN ARRAY ARRAY['owner', 'rw', 'ro', 'rw_a', 'rw_b'] LOOP
     IF to_regrole(schema_name || '_' || suffix) IS NULL THEN
       EXECUTE format('CREATE ROLE %I NOLOGIN', schema_name || '_' || suffix);
     END IF;
   END LOOP;
   EXECUTE format('GRANT %I TO %I, %I' || how, schema_name || '_rw', schema_name || '_rw_a', schema_name || '_rw_b');
-  EXECUTE format('GRANT cp_tenants TO %I, %I' || how, schema_name || '_rw_a', schema_name || '_rw_b');
+  EXECUTE format('GRANT %I TO %I, %I' || how, door, schema_name || '_rw_a', schema_name || '_rw_b');
   EXECUTE format('GRANT cp_owners TO %I' || how, schema_name || '_owner');
   FOREACH suffix IN ARRAY ARRAY['rw_a', 'rw_b'] LOOP
     EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = %s', schema_name || '_' || suffix, current_database(), path);
@@ -263,9 +345,9 @@ BEGIN
   END IF;
   IF current_setting('server_version_num')::int >= 160000 THEN
     EXECUTE format('GRANT %I TO %I WITH INHERIT FALSE, SET TRUE', schema_name || '_owner', login);
-    EXECUTE format('GRANT cp_tenants TO %I WITH INHERIT TRUE, SET FALSE', login);
+    EXECUTE format('GRANT %I TO %I WITH INHERIT TRUE, SET FALSE', cp.tenants_group(current_database()), login);
   ELSE
-    EXECUTE format('GRANT %I TO %I', schema_name || '_owner', login);
+    EXECUTE format('GRANT %I, %I TO %I', schema_name || '_owner', cp.tenants_group(current_database()), login);
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), login);
   END IF;
   EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = %s', login, current_database(), path);
@@ -308,7 +390,7 @@ BEGIN
     EXECUTE format('CREATE ROLE %I NOLOGIN', login);
   END IF;
   EXECUTE format('GRANT %I TO %I' || how, schema_name || '_' || privileges, login);
-  EXECUTE format('GRANT cp_tenants TO %I' || how, login);
+  EXECUTE format('GRANT %I TO %I' || how, cp.tenants_group(current_database()), login);
   EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = %s', login, current_database(), path);
   IF privileges = 'ro' THEN
     EXECUTE format('ALTER ROLE %I SET default_transaction_read_only = on', login);  -- says sooner what grants refuse anyway
@@ -376,24 +458,25 @@ BEGIN
   END IF;
 END $$;
 
--- Tenants' sessions in this database that may have to be ended, with the rule that says so and since when: those of a
+-- Tenants' sessions in this database, and in `databases` (tenants' own on this server), that may have to be ended, with the rule that says so and since when: those of a
 -- login that is closed; waiters for a lock on something that is not theirs (such a wait keeps others waiting behind it,
 -- and begins before the right to the object is looked at); transactions left idle; statements that run. Those younger
 -- than `min_ms` are left out; what each may take is the caller's to know. Of a statement only its first words are told.
-CREATE OR REPLACE FUNCTION cp.reap_candidates(min_ms int) RETURNS TABLE (
+CREATE OR REPLACE FUNCTION cp.reap_candidates(min_ms int, databases text[]) RETURNS TABLE (
   pid int, started timestamptz, since timestamptz, login text, rule text, age_ms bigint, foreign_object text,
   statement text, address inet
 ) LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   WITH sessions AS MATERIALIZED (
     SELECT a.pid, a.backend_start, a.usename, left(a.usename, 22) AS own, a.state, a.state_change, a.query_start, a.query,
-           a.client_addr, r.rolcanlogin
+           a.client_addr, r.rolcanlogin, a.datname
       FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
-     WHERE a.datname = current_database() AND a.backend_type = 'client backend'
+     WHERE (a.datname = current_database() OR a.datname = ANY (databases)) AND a.backend_type = 'client backend'
        AND a.usename ~ '^t_[a-z2-7]{20}_' AND NOT r.rolsuper AND pg_has_role(r.oid, 'cp_tenants', 'MEMBER')
   ), waits AS (
     SELECT DISTINCT ON (s.pid) s.pid, coalesce(l.waitstart, s.query_start) AS since,
            coalesce(n.nspname, l.locktype) AS foreign_object
-      FROM sessions AS s JOIN pg_locks AS l ON l.pid = s.pid AND NOT l.granted
+      FROM sessions AS s  -- in a database of one's own nothing is another tenant's
+      JOIN pg_locks AS l ON l.pid = s.pid AND NOT l.granted AND s.datname = current_database()
       -- Looked up one by one, by index: a join would read all of pg_class each second.
       LEFT JOIN LATERAL (SELECT (SELECT nspname FROM pg_namespace WHERE oid = coalesce(
         (SELECT relnamespace FROM pg_class WHERE oid = l.relation),
@@ -428,12 +511,27 @@ CREATE OR REPLACE FUNCTION cp.reap_candidates(min_ms int) RETURNS TABLE (
    ORDER BY f.pid, f.first
 $$;
 
+CREATE OR REPLACE FUNCTION cp.reap_candidates(min_ms int) RETURNS TABLE (
+  pid int, started timestamptz, since timestamptz, login text, rule text, age_ms bigint, foreign_object text,
+  statement text, address inet
+) LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT * FROM cp.reap_candidates(min_ms, '{}')
+$$;
+
 -- Ends those of the sessions of `reap_candidates` that are still what they were then, and says which.
+CREATE OR REPLACE FUNCTION cp.reap(pids int[], rules text[], sinces timestamptz[], databases text[]) RETURNS TABLE (pid int)
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  -- Chosen first and ended then: a condition on candidates alone would be looked at before the join, and end them all.
+  WITH due AS MATERIALIZED (
+    SELECT c.pid FROM unnest(pids, rules, sinces) AS wanted (pid, rule, since)
+      JOIN cp.reap_candidates(0, databases) AS c ON c.pid = wanted.pid AND c.rule = wanted.rule AND c.since = wanted.since
+  )
+  SELECT d.pid FROM due AS d WHERE pg_terminate_backend(d.pid)
+$$;
+
 CREATE OR REPLACE FUNCTION cp.reap(pids int[], rules text[], sinces timestamptz[]) RETURNS TABLE (pid int)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT c.pid FROM unnest(pids, rules, sinces) AS wanted (pid, rule, since)
-    JOIN cp.reap_candidates(0) AS c ON c.pid = wanted.pid AND c.rule = wanted.rule AND c.since = wanted.since
-   WHERE pg_terminate_backend(c.pid)
+  SELECT cp.reap(pids, rules, sinces, '{}')
 $$;
 
 -- The server's JSON log files, the one that is written last. `head` tells a file from another of its name.

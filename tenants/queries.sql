@@ -36,3 +36,34 @@ FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'cp'::regnamespace AND p.proown
 UNION ALL SELECT format('ALTER TABLE cp.verifiers OWNER TO %%I', current_user)
 UNION ALL SELECT format('GRANT USAGE ON SCHEMA cp TO %%I', %(owner)s::text)
 UNION ALL SELECT format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA cp TO %%I', %(owner)s::text);
+
+-- name: open_database
+-- tenants/prepare.sql: the tenants of this database, and of no other, may connect to it.
+SELECT cp.open_database();
+
+-- name: database_exists
+-- Whether the server has a database of this name.
+SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = %s);
+
+-- name: can_close_database
+-- Whether tenants/prepare.sql's function is here and ours to call. (A schema we may not use hides it.)
+SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace AS n
+               WHERE n.nspname = 'cp' AND has_schema_privilege(n.oid, 'USAGE') AND to_regprocedure('cp.close_database()') IS NOT NULL);
+
+-- name: locale_clause
+-- Encoding and locale of this database, as CREATE DATABASE takes them. The row is read as JSON, since columns differ
+-- between versions.
+SELECT format('ENCODING %L LC_COLLATE %L LC_CTYPE %L', pg_encoding_to_char(d.encoding), d.datcollate, d.datctype)
+       || CASE d.datlocprovider WHEN 'i' THEN format(' LOCALE_PROVIDER icu ICU_LOCALE %L', coalesce(j ->> 'datlocale', j ->> 'daticulocale'))
+                                WHEN 'b' THEN format(' LOCALE_PROVIDER builtin BUILTIN_LOCALE %L', j ->> 'datlocale')
+                                ELSE '' END
+       || CASE WHEN j ->> 'daticurules' <> '' THEN format(' ICU_RULES %L', j ->> 'daticurules') ELSE '' END
+FROM pg_catalog.pg_database AS d, to_jsonb(d) AS j WHERE d.datname = current_database();
+
+-- name: join_host
+-- tenants/prepare.sql: this tenant's own database is a guest of that database's.
+SELECT cp.join_host(%s);
+
+-- name: close_database
+-- tenants/prepare.sql: nobody may connect to this tenant's own database any more; it is dropped next.
+SELECT cp.close_database();

@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from tenants.identifiers import MAX_LABEL_VALUE, MAX_LABELS, MAX_NAME_LENGTH, check_labels, check_name, check_slug
-from tenants.models import AuditEvent, Cluster, Operation, Pooler, Tenant
+from tenants.models import AuditEvent, Cluster, Operation, Pooler, Tenant, Tier
 from tenants.models.isolation import LogPlace
 from tenants.models.plans import LIMITS
 from tenants.rest.fields import CheckedField, StrictSerializer, TextField, WholeNumberField, checked
@@ -119,7 +119,10 @@ class TenantSerializer(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=Tenant.State.choices)
     state_reason = serializers.CharField(help_text="Why it is in this state.")
     schema_name = serializers.CharField()
-    cluster = serializers.CharField(source="cluster.name")
+    cluster = serializers.CharField(source="cluster.server.name")
+    isolation_tier = serializers.ChoiceField(
+        source="plan.isolation_tier", choices=Tier.choices, help_text="What it has for itself."
+    )
     template = serializers.CharField()
     template_version = serializers.IntegerField()
     plan = serializers.CharField(source="plan.slug")
@@ -422,13 +425,18 @@ class IsolationCheckSerializer(serializers.Serializer[Any]):
 
 
 class ClusterSerializer(serializers.Serializer[Any]):
-    """A database that tenants live in. Addresses are those that tenants use; no credentials."""
+    """A cluster: a database that tenants live in. Addresses are those that tenants use; no credentials."""
 
     id = serializers.IntegerField()
     name = serializers.CharField()
     description = serializers.CharField()
     is_default = serializers.BooleanField()
     state = serializers.ChoiceField(choices=Cluster.State.choices)
+    dedicated = serializers.BooleanField(help_text="It holds one tenant alone, or is reserved for one.")
+    dedicated_to = serializers.UUIDField(source="dedicated_to_id", allow_null=True, help_text="That tenant.")
+    host_cluster = serializers.SerializerMethodField(
+        help_text="For a tenant's own database: the cluster on whose server it is."
+    )
     host = serializers.SerializerMethodField()
     port = serializers.SerializerMethodField()
     pooler = serializers.SerializerMethodField(help_text="What tenants connect through, if there is one.")
@@ -446,6 +454,11 @@ class ClusterSerializer(serializers.Serializer[Any]):
     checked_at = serializers.DateTimeField(allow_null=True)
     last_error = serializers.CharField(help_text="Why the last check failed; empty when it did not.")
     created_at = serializers.DateTimeField()
+
+    @extend_schema_field({"type": "string", "nullable": True})
+    def get_host_cluster(self, cluster: Any) -> str | None:
+        """Its name."""
+        return cluster.host_cluster.name if cluster.host_cluster else None
 
     @extend_schema_field({"type": "string"})
     def get_host(self, cluster: Any) -> str:
@@ -498,6 +511,9 @@ class PlanSerializer(serializers.Serializer[Any]):
     slug = serializers.CharField()
     name = serializers.CharField()
     is_default = serializers.BooleanField()
+    isolation_tier = serializers.ChoiceField(
+        choices=Tier.choices, help_text="What its tenants have for themselves: a schema, a database, a cluster."
+    )
     limits = serializers.SerializerMethodField()
     rotation_jitter_days = serializers.IntegerField(help_text="How much before `rotation_max_age_days`, at most.")
     rotation_overlap_minutes = serializers.IntegerField()

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from tenants import operations
 from tenants.exceptions import NotFound
-from tenants.filters import AuditEventFilter, OperationFilter
+from tenants.filters import AuditEventFilter, ClusterFilter, OperationFilter
 from tenants.ledger import export, status
 from tenants.models import AuditEvent, Cluster, Operation, Plan
 from tenants.models.isolation import with_isolation
@@ -214,24 +214,31 @@ class AuditEventDetail(ApiView):
         return Response(represent(AuditEventSerializer, self.get_object()))
 
 
+# What its representation shows of others.
+CLUSTER_SHOWS = ("pooler__log_watch", "reaper", "log_watch", "host_cluster__pooler")
+
+
 class ClusterList(ListView):
     """Where tenants live."""
 
-    queryset = with_isolation(Cluster.objects.select_related("pooler__log_watch", "reaper", "log_watch"))
+    filter_backends = [StrictFilterBackend]
+    filterset_class = ClusterFilter
+
+    queryset = with_isolation(Cluster.objects.select_related(*CLUSTER_SHOWS))
     serializer_class = ClusterSerializer
     required_scopes = {"GET": "clusters:read"}
     required_permissions = {"GET": "tenants.view_cluster"}
 
     @extend_schema(operation_id="list_clusters", responses=ClusterSerializer(many=True))
     def get(self, request: Request) -> Response:
-        """A page of clusters, newest first."""
+        """A page of clusters, newest first; without tenants' own databases, unless those are asked for."""
         return self.list_page(request)
 
 
 class ClusterDetail(ApiView):
     """One cluster."""
 
-    queryset = with_isolation(Cluster.objects.select_related("pooler__log_watch", "reaper", "log_watch"))
+    queryset = with_isolation(Cluster.objects.select_related(*CLUSTER_SHOWS))
     serializer_class = ClusterSerializer
     required_scopes = {"GET": "clusters:read"}
     required_permissions = {"GET": "tenants.view_cluster"}

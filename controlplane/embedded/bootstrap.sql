@@ -8,7 +8,8 @@ GRANT cp_tenants TO controlplane WITH ADMIN OPTION;
 -- The only limit of a tenant's role that is a superuser's to set.
 GRANT SET ON PARAMETER temp_file_limit TO controlplane;
 -- section: cluster
-GRANT CONNECT ON DATABASE controlplane TO cp_tenants;
+-- The control plane itself lets the tenants of a database in (cp.open_database).
+REVOKE ALL ON DATABASE controlplane FROM PUBLIC;
 -- A tenant's login has no business in the maintenance databases.
 REVOKE ALL ON DATABASE postgres FROM PUBLIC;
 REVOKE ALL ON DATABASE template1 FROM PUBLIC;

@@ -18,7 +18,7 @@ from tenants import plans
 from tenants.admin.base import ControlPlaneAdmin, View, require
 from tenants.admin.forms import PageForm, form_page
 from tenants.callers import actor_of, source_of
-from tenants.models import Operation, Plan, Tenant
+from tenants.models import Operation, Plan, Tenant, Tier
 from tenants.models.plans import LIMITS
 
 
@@ -27,6 +27,11 @@ class PlanForm(PageForm):
 
     name = forms.CharField(max_length=80)
     is_default = forms.BooleanField(required=False, label="The default for new tenants")
+    isolation_tier = forms.ChoiceField(
+        choices=Tier.choices,
+        initial=Tier.SCHEMA,
+        help_text="What its tenants have for themselves. It cannot be changed while there are any.",
+    )
     connection_limit = limits.field("connection_limit", required=True)
     pool_size = limits.field("pool_size", required=True, help_text="Server connections of a login behind the pooler.")
     client_limit = limits.field("client_limit", required=True, help_text="Client connections of a login there.")
@@ -76,7 +81,17 @@ class PlanAdmin(ControlPlaneAdmin):
     """What tenants may use."""
 
     empty_hint = "Add a plan, or run manage.py bootstrap for the usual ones."
-    list_display = ("name", "slug", "is_default", "connections", "statement", "storage", "grace_days", "tenant_count")
+    list_display = (
+        "name",
+        "slug",
+        "is_default",
+        "isolation_tier",
+        "connections",
+        "statement",
+        "storage",
+        "grace_days",
+        "tenant_count",
+    )
     actions = None
     search_fields = ("name", "slug")
 
@@ -148,7 +163,7 @@ class PlanAdmin(ControlPlaneAdmin):
 
         return form_page(
             self, request, PlanForm, perform, title="Change plan", submit="Save and apply", obj=plan,
-            initial=_initial(plan), lines=_consequences(plan),
+            initial=_initial(plan), lines=_consequences(plan), error_fields={"plan_in_use": "isolation_tier"},
         )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ class NewTenantForm(PageForm):
     )
     plan = forms.ChoiceField()
     template = forms.ChoiceField(help_text="The newest version is used.")
-    cluster = forms.ChoiceField()
+    cluster = forms.ChoiceField(required=False)
     labels = LabelsField()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -38,9 +38,9 @@ class NewTenantForm(PageForm):
         templates = Template.objects.filter(versions__isnull=False).distinct()
         default = next((row.name for row in templates if row.is_default), None)
         self._choose("template", [(row.name, row.name) for row in templates], default)
-        clusters = list(Cluster.objects.filter(state=Cluster.State.ACTIVE))
-        chosen = next((row.name for row in clusters if row.is_default), None)
-        self._choose("cluster", [(row.name, row.name) for row in clusters], chosen)
+        open_ones = Cluster.objects.filter(state=Cluster.State.ACTIVE, host_cluster=None, dedicated_to=None)
+        clusters = [(row.name, f"{row.name} (reserved for one)" if row.dedicated else row.name) for row in open_ones]
+        self._choose("cluster", [("", "the default one, or by the plan one of its own"), *clusters], "")
 
     def _choose(self, name: str, choices: list[tuple[str, str]], default: str | None) -> None:
         self.fields[name].choices = choices  # type: ignore[attr-defined]
@@ -49,7 +49,8 @@ class NewTenantForm(PageForm):
     @property
     def missing(self) -> list[str]:
         """What must be there before a tenant can be made, and is not."""
-        return [name for name in ("plan", "template", "cluster") if not self.fields[name].choices]  # type: ignore[attr-defined]
+        chosen = {name: self.fields[name].choices for name in ("plan", "template", "cluster")}  # type: ignore[attr-defined]
+        return [name for name, choices in chosen.items() if len(choices) <= (name == "cluster")]
 
 
 class DeleteForm(ReasonForm):

@@ -32,6 +32,8 @@ _SHOWN_OPERATIONS = _SHOWN_EVENTS = 10
 _ERROR_FIELDS = {
     "slug_taken": "slug",
     "cluster_disabled": "cluster",
+    "cluster_dedicated": "cluster",
+    "no_free_cluster": "cluster",
     "cluster_unavailable": "cluster",
     "cluster_busy": "cluster",
     "cluster_error": "cluster",
@@ -105,7 +107,9 @@ class TenantAdmin(ControlPlaneAdmin):
         require(request, "tenants.add_tenant")
 
         def perform(data: dict[str, Any]) -> HttpResponse:
-            chosen = {key: data[key] for key in ("name", "slug", "plan", "template", "cluster", "labels")}
+            chosen: dict[str, Any] = {
+                key: data[key] or None for key in ("name", "slug", "plan", "template", "cluster", "labels")
+            }
             return self._outcome(request, lambda **caller: services.provision_tenant(**chosen, **caller))
 
         return form_page(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,13 @@ def check_isolation(
     begun = time.monotonic()
     check = IsolationCheck(cluster=cluster, started_at=timezone.now())
     try:
-        proof, tables = _prove(cluster)
+        proof, around = _prove(cluster)
     except ControlPlaneError as error:
         check.error = str(error)[:500]
     else:
         size = settings.ISOLATION_PROBE_SAMPLE if sample is None else sample
         chosen = {t.pk: t for t in [*tenants, *_candidates(cluster)[:size]]}
-        tried, by_probe = _probe(chosen.values(), tables)
+        tried, by_probe = _probe(chosen.values(), around)
         check.schemas, check.probed, check.unverified = len(proof.schemas), len(tried), proof.unverified
         unread = {text.split(":")[0] for text in proof.unverified}
         _note(cluster, [*proof.findings, *by_probe], tried, unread=unread, actor=actor, source=source)
@@ -88,11 +89,11 @@ def probe_new_tenants() -> int:
         new = list(_candidates(cluster).filter(isolation_probe=None)[:NEW_AT_ONCE])
         try:
             with _session(cluster) as connection:
-                tables = _tables(connection)
+                around = _around(connection)
         except ControlPlaneError as error:
             log.warning("isolation.probe_failed", extra={"cluster": cluster.name, "error": error.code})
             continue
-        tried, findings = _probe(new, tables)
+        tried, findings = _probe(new, around)
         _note(cluster, findings, tried, unread=None, actor=SYSTEM, source=BEAT)
         count += len(tried)
     return count
@@ -105,14 +106,23 @@ def _session(cluster: Cluster) -> Any:
     )  # fmt: skip
 
 
-def _prove(cluster: Cluster) -> tuple[Proof, dict[str, Side]]:
+def _prove(cluster: Cluster) -> tuple[Proof, Around]:
     with _session(cluster) as connection:
         proof = prove(connection, level=cluster.isolation_wanted)
-        return proof, _tables(connection)
+        return proof, _around(connection)
 
 
-def _tables(connection: Any) -> dict[str, Side]:
-    return {schema: Side(schema, table) for schema, table in connection.execute(QUERIES["first_tables"])}
+@dataclass(frozen=True)
+class Around:
+    """What there is to try with: a table of each schema, and other databases of the server that tenants may be in."""
+
+    tables: dict[str, Side]
+    elsewhere: list[str]
+
+
+def _around(connection: Any) -> Around:
+    tables = {schema: Side(schema, table) for schema, table in connection.execute(QUERIES["first_tables"])}
+    return Around(tables, [row[0] for row in connection.execute(QUERIES["elsewhere"])])
 
 
 def _candidates(cluster: Cluster) -> QuerySet[Tenant]:
@@ -121,22 +131,23 @@ def _candidates(cluster: Cluster) -> QuerySet[Tenant]:
     return active.order_by(F("isolation_probe__probed_at").asc(nulls_first=True), "created_at")
 
 
-def _probe(tenants: Iterable[Tenant], tables: dict[str, Side]) -> tuple[list[Tenant], list[Finding]]:
-    """Try with each tenant's login against the next schema of the database."""
+def _probe(tenants: Iterable[Tenant], around: Around) -> tuple[list[Tenant], list[Finding]]:
+    """Try with each tenant's login against the next schema of the database, if it is not the only one there."""
     wanted = {tenant.pk: tenant for tenant in tenants}
     active = TenantRole.objects.filter(tenant__in=wanted, state=TenantRole.State.ACTIVE)
-    roles = active.select_related("tenant__cluster__pooler")
-    names = sorted(tables)
+    roles = active.select_related("tenant__cluster__pooler", "tenant__cluster__host_cluster__pooler")
+    names = sorted(around.tables)
     tried, findings = [], []
     for role in roles:
         tenant = role.tenant
-        own = tables.get(tenant.schema_name)
-        other = _next(names, tenant.schema_name)
-        if own is None or other is None:
+        own = around.tables.get(tenant.schema_name)
+        if own is None:
             continue
-        pooler: Pooler | None = getattr(tenant.cluster, "pooler", None)
+        next_one = _next(names, tenant.schema_name)
+        other = around.tables[next_one] if next_one else None
+        pooler: Pooler | None = getattr(tenant.cluster.server, "pooler", None)
         try:
-            results = probe(role, own, tables[other], pooler=pooler)
+            results = probe(role, own, other, elsewhere=around.elsewhere, pooler=pooler)
         except ControlPlaneError as error:  # closed meanwhile, or its password was changed: the catalog tells
             log.warning("isolation.probe_failed", extra={"tenant": tenant.slug, "error": error.code})
             continue

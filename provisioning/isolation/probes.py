@@ -20,7 +20,10 @@ from tenants.models import Pooler, TenantRole
 from tenants.postgres import Dsn, connect, through_pooler
 
 DENIED, REACHED, UNPROVEN = "denied", "reached", "unproven"
+# The server's way of refusing a database, that of its pg_hba.conf, and the pooler's (it finds no verifier there).
+REFUSED = ("permission denied for database", "pg_hba.conf", "password authentication failed", "authentication failed")
 MARKER_SECONDS = 20
+HERE = sql.SQL("SELECT pg_has_role(session_user, session_user, 'MEMBER')")
 # The server was busy, or what was aimed at is gone meanwhile: that says nothing. By SQLSTATE, or the class of it.
 SAYS_NOTHING = ("08", "40", "53", "55", "57", "3F000", "42704", "42P01")
 
@@ -47,10 +50,19 @@ class Attempt:
     attack: sql.SQL | sql.Composed
 
 
-def attempts(login: str, own: Side, other: Side) -> Sequence[Attempt]:
-    """What a tenant tries against another."""
-    here = sql.SQL("SELECT pg_has_role(session_user, session_user, 'MEMBER')")
+def attempts(login: str, own: Side, other: Side | None) -> Sequence[Attempt]:
+    """What a tenant tries: against another, where there is one, and against the control plane."""
     role = sql.Identifier(login)
+    alone = (
+        Attempt("become_owner", sql.SQL("SET LOCAL ROLE {}").format(role),
+                sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role_name(own.schema, OWNER)))),
+        Attempt("make_in_public", HERE, sql.SQL("CREATE TABLE public.cp_probe ()")),
+        Attempt("control_plane", HERE, sql.SQL("SELECT cp.version()")),
+    )  # fmt: skip
+    return alone if other is None else (*_against(role, own, other), *alone)
+
+
+def _against(role: sql.Identifier, own: Side, other: Side) -> Sequence[Attempt]:
     theirs = sql.Identifier(role_name(other.schema, READ_WRITE))
     return (
         Attempt("read", sql.SQL("SELECT 1 FROM {} LIMIT 1").format(own.relation),
@@ -59,19 +71,18 @@ def attempts(login: str, own: Side, other: Side) -> Sequence[Attempt]:
                 sql.SQL("DELETE FROM {} WHERE false").format(other.relation)),
         Attempt("become_another", sql.SQL("SET LOCAL ROLE {}").format(role),
                 sql.SQL("SET LOCAL ROLE {}").format(theirs)),
-        Attempt("become_owner", sql.SQL("SET LOCAL ROLE {}").format(role),
-                sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role_name(own.schema, OWNER)))),
-        Attempt("join_another", here, sql.SQL("GRANT {} TO {}").format(theirs, role)),
-        Attempt("make_in_public", here, sql.SQL("CREATE TABLE public.cp_probe ()")),
-        Attempt("make_in_another", here,
+        Attempt("join_another", HERE, sql.SQL("GRANT {} TO {}").format(theirs, role)),
+        Attempt("make_in_another", HERE,
                 sql.SQL("CREATE TABLE {} ()").format(sql.Identifier(other.schema, "cp_probe"))),
-        Attempt("control_plane", here, sql.SQL("SELECT cp.version()")),
     )  # fmt: skip
 
 
-def probe(role: TenantRole, own: Side, other: Side, *, pooler: Pooler | None = None) -> dict[str, str]:
+def probe(
+    role: TenantRole, own: Side, other: Side | None, *, elsewhere: Sequence[str] = (), pooler: Pooler | None = None
+) -> dict[str, str]:
     """What came of each try: `denied`, `reached`, or `unproven` where the control failed. Nothing is kept of any.
 
+    `other` is another tenant's in the same database, where there is one; `elsewhere` names other databases of tenants.
     Goes through the pooler where tenants may come that way only. Raises ClusterUnavailable, ClusterError (the login may
     have been closed meanwhile).
     """
@@ -79,7 +90,8 @@ def probe(role: TenantRole, own: Side, other: Side, *, pooler: Pooler | None = N
     cache.set(marker(role.name), True, timeout=MARKER_SECONDS)
     closed = pooler is not None and pooler.direct_found == Pooler.Door.CLOSED
     if closed and pooler is not None:
-        opened = through_pooler(dsn.replace(host=pooler.host, port=pooler.port))
+        dsn = dsn.replace(host=pooler.host, port=pooler.port)
+        opened = through_pooler(dsn)
     else:
         opened = connect(dsn, autocommit=True)
     results = {}
@@ -93,7 +105,11 @@ def probe(role: TenantRole, own: Side, other: Side, *, pooler: Pooler | None = N
             raise
         return {"login": UNPROVEN}  # it has set itself another, which the catalog tells too
     if not closed:
-        results["another_database"] = _another_database(dsn)
+        results["another_database"] = _another_database(dsn, "postgres")
+    for dbname in elsewhere:  # that the login gets in at all is the control
+        if came_of_it := _another_database(dsn, dbname):
+            results["another_tenants_database"] = came_of_it
+            break
     return results
 
 
@@ -125,12 +141,15 @@ def _run(connection: Connection[Any], statement: sql.SQL | sql.Composed) -> str:
     return ""
 
 
-def _another_database(dsn: Dsn) -> str:
+def _another_database(dsn: Dsn, dbname: str) -> str:
+    """What came of it; empty when there is no such database (any more)."""
     try:
-        psycopg.connect(dsn.replace(dbname="postgres").conninfo()).close()
+        psycopg.connect(dsn.replace(dbname=dbname).conninfo()).close()
     except psycopg.OperationalError as error:
-        if "permission denied for database" in str(error):
+        if any(text in str(error) for text in REFUSED):
             return DENIED
+        if "no such database" in str(error) or "does not exist" in str(error) or "being dropped" in str(error):
+            return ""
         if "FATAL" in str(error):
             return UNPROVEN
         raise ClusterUnavailable("The server cannot be tried.") from error

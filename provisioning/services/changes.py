@@ -11,7 +11,7 @@ from provisioning import resolve
 from provisioning.services.common import Outcome, State, act, get_tenant, require
 from tenants import audit, operations
 from tenants.actors import Actor, Source
-from tenants.exceptions import InvalidInput, PreconditionFailed
+from tenants.exceptions import Conflict, InvalidInput, PreconditionFailed
 from tenants.identifiers import check_labels, check_name
 from tenants.models import Operation, Plan, Tenant
 
@@ -57,12 +57,23 @@ def _checked_changes(tenant: Tenant, changes: dict[str, Any]) -> tuple[dict[str,
     if "limits" in changes:
         fields["limits"] = tenant.limits = resolve.limits(changes["limits"])
     if "plan" in changes:
-        tenant.plan = resolve.plan(changes["plan"])
+        tenant.plan = _same_tier(tenant, resolve.plan(changes["plan"]))
         fields["plan_id"] = tenant.plan.pk
     after = {**before, **{k: v for k, v in fields.items() if k != "plan_id"}, "plan": tenant.plan.slug}
     changed = {key for key in before if before[key] != after[key]}
     fields = {k: v for k, v in fields.items() if k.removesuffix("_id") in changed}
     return fields, {key: before[key] for key in changed}, {key: after[key] for key in changed}
+
+
+def _same_tier(tenant: Tenant, plan: Plan) -> Plan:
+    if plan.isolation_tier != tenant.plan.isolation_tier:
+        raise Conflict(
+            f"The plan '{plan.slug}' is of the tier {plan.isolation_tier}; this tenant lives in a place of the tier "
+            f"{tenant.plan.isolation_tier}, and a tenant does not move.",
+            code="tier_differs",
+            hint="Make a new tenant on that plan, back this one up and restore the backup into the new one.",
+        )
+    return plan
 
 
 def apply_plan(*, plan: Plan, actor: Actor, source: Source) -> list[Operation]:

@@ -69,7 +69,9 @@ def connection_of(tenant: Tenant, login: str, password: str) -> Connection:
 def get_tenant(tenant_id: Any) -> Tenant:
     """The tenant with this id. Raises NotFound (also for what is no id at all)."""
     try:
-        return Tenant.objects.select_related("plan", "cluster__pooler", "cluster__provisioner").get(pk=tenant_id)
+        return Tenant.objects.select_related(
+            "plan", "cluster__pooler", "cluster__provisioner", "cluster__host_cluster__pooler"
+        ).get(pk=tenant_id)
     except (Tenant.DoesNotExist, ValidationError, ValueError) as error:
         raise NotFound(f"There is no tenant {tenant_id}.") from error
 

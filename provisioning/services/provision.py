@@ -6,14 +6,14 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Model
 
-from provisioning import pool, resolve, slots
+from provisioning import placement, pool, resolve, slots
 from provisioning.models import SchemaSlot, TemplateVersion
 from provisioning.services.common import Provisioned, State, connection_of
 from tenants import audit, operations, secrets
 from tenants.actors import Actor, Source
 from tenants.exceptions import Conflict
 from tenants.identifiers import LOGIN_SUFFIXES, check_labels, check_name, check_slug, new_schema_name, role_name
-from tenants.models import Domain, Operation, Tenant, TenantRole
+from tenants.models import Domain, Operation, Tenant, TenantRole, Tier
 
 
 def provision_tenant(
@@ -31,11 +31,13 @@ def provision_tenant(
 ) -> Provisioned:
     """Give a new tenant a schema, roles and a login.
 
+    On a plan whose tenants have a database or a cluster of their own nothing is warm: that is made, or taken, first.
     With a warm slot it is active when this returns, and the connection is in the answer; without one (or with
     `respond_async`) a worker makes it, and the connection is None. Raises InvalidInput, Conflict (`slug_taken`),
-    and what the cluster refuses.
+    Conflict `no_free_cluster`, and what the cluster refuses.
     """
     chosen = resolve.choice(template=template, plan=plan, cluster=cluster)
+    shared = chosen.plan.isolation_tier == Tier.SCHEMA
     tenant = Tenant(
         name=check_name(name),
         slug=check_slug(slug),
@@ -46,7 +48,9 @@ def provision_tenant(
         labels=check_labels(labels or {}),
         limits=resolve.limits(limits or {}),
     )
-    operation = _begin_provisioning(tenant, chosen.version, warm=not respond_async, actor=actor, source=source)
+    operation = _begin_provisioning(
+        tenant, chosen.version, warm=shared and not respond_async, named=cluster is not None, actor=actor, source=source
+    )
     if operation.state != Operation.State.RUNNING:
         return Provisioned(tenant, operation)
     operation = operations.execute(operation)
@@ -56,7 +60,7 @@ def provision_tenant(
 
 
 def _begin_provisioning(
-    tenant: Tenant, version: TemplateVersion, *, warm: bool, actor: Actor, source: Source
+    tenant: Tenant, version: TemplateVersion, *, warm: bool, named: bool, actor: Actor, source: Source
 ) -> Operation:
     domain = Domain(tenant=tenant, domain=f"{tenant.slug}.{settings.TENANT_BASE_DOMAIN}", is_primary=True)
     try:
@@ -64,6 +68,7 @@ def _begin_provisioning(
             slot = pool.claim_slot(tenant.cluster, version, tenant) if warm else None
             if slot is None:
                 tenant.schema_name = new_schema_name()
+                placement.place(tenant, named=named, actor=actor, source=source)
                 slot = slots.new(tenant.cluster, version, tenant=tenant)
             return _start_provisioning(tenant, slot, tenant, domain, actor=actor, source=source)
     except IntegrityError as error:
@@ -88,7 +93,8 @@ def _start_provisioning(
         after={
             "name": tenant.name,
             "plan": tenant.plan.slug,
-            "cluster": tenant.cluster.name,
+            "cluster": tenant.cluster.server.name,
+            "isolation_tier": tenant.plan.isolation_tier,
             "template": str(slot.template_version),
             "labels": tenant.labels,
             "limits": tenant.limits,
@@ -122,5 +128,7 @@ def retry_provision(failed: Operation, actor: Actor, source: Source) -> Operatio
     if not changed:
         raise Conflict("Somebody else is provisioning this tenant again.", code="state_changed")
     tenant.refresh_from_db()
+    placement.place(tenant, actor=actor, source=source)
+    Tenant.objects.filter(pk=tenant.pk).update(cluster=tenant.cluster)
     slot = slots.new(tenant.cluster, version, tenant=tenant)
     return _start_provisioning(tenant, slot, actor=actor, source=source, retry_of=failed)

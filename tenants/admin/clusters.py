@@ -50,6 +50,11 @@ class ClusterForm(PageForm):
         required=False, max_length=500, label="Log directory",
         help_text="Of the server's JSON log, when it is on this machine and shall not be read over SQL.",
     )  # fmt: skip
+    dedicated = forms.BooleanField(
+        required=False,
+        label="Reserved",
+        help_text="For one tenant, on a plan of the tier cluster. It can be changed while nobody lives here.",
+    )
 
 
 class NewClusterForm(PageForm):
@@ -66,6 +71,9 @@ class NewClusterForm(PageForm):
     sslmode = forms.ChoiceField(choices=[(mode, mode) for mode in clusters.SSL_MODES], initial="prefer", label="TLS")
     pool_target = forms.IntegerField(min_value=0, max_value=10_000, initial=10, help_text="Warm slots kept ready.")
     max_parallel = forms.IntegerField(min_value=1, max_value=64, initial=4, help_text="Schemas cloned at a time.")
+    dedicated = forms.BooleanField(
+        required=False, label="Reserved", help_text="For one tenant, on a plan of the tier cluster."
+    )
 
 
 class PrepareForm(PageForm):
@@ -85,6 +93,24 @@ class PrepareForm(PageForm):
     dry_run = forms.BooleanField(required=False, initial=True, help_text="Show the statements and change nothing.")
 
 
+class KindFilter(admin.SimpleListFilter):
+    """Registered clusters, unless tenants' own databases are asked for."""
+
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The others; registered ones are what is shown when nothing is chosen."""
+        return [("reserved", "Reserved for one tenant"), ("databases", "Tenants' own databases")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> QuerySet[Cluster]:
+        """The page of a row is not a list: nothing is left out there."""
+        if self.value() == "databases":
+            return queryset.filter(host_cluster__isnull=False)
+        registered = queryset.filter(host_cluster=None)
+        return registered.filter(dedicated=True) if self.value() == "reserved" else registered
+
+
 @admin.register(Cluster)
 class ClusterAdmin(PoolerPages):
     """The servers that tenants live on."""
@@ -101,7 +127,7 @@ class ClusterAdmin(PoolerPages):
         "pool_target",
         "checked",
     )
-    list_filter = ("state",)
+    list_filter = (KindFilter, "state")
     search_fields = ("name", "host", "description")
     actions = None
 
@@ -115,9 +141,10 @@ class ClusterAdmin(PoolerPages):
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Cluster]:
-        """With the number of tenants that have a schema there."""
-        living = ~Q(tenants__state=Tenant.State.PURGED)
-        return super().get_queryset(request).annotate(living=Count("tenants", filter=living))
+        """With the number of tenants that live there, in a database of their own on its server too."""
+        living = Count("tenants", filter=~Q(tenants__state=Tenant.State.PURGED), distinct=True)
+        rows = super().get_queryset(request).select_related("host_cluster")
+        return rows.annotate(living=living + Count("databases", distinct=True))
 
     @display(description="state", label=STATE_LABELS, ordering="state")
     def state_badge(self, cluster: Cluster) -> str:
@@ -142,7 +169,7 @@ class ClusterAdmin(PoolerPages):
     @display(description="address")
     def address(self, cluster: Cluster) -> str:
         """Host, port and database; the default one's are the control plane's own."""
-        dsn = cluster.dsn() if cluster.is_default else cluster
+        dsn = cluster.dsn() if cluster.is_default or cluster.host_cluster else cluster
         return f"{dsn.host}:{dsn.port}/{dsn.dbname}"
 
     @display(description="PostgreSQL", ordering="server_version_num")
@@ -184,7 +211,7 @@ class ClusterAdmin(PoolerPages):
         pooler = pooler_of(cluster)
         return self.page(
             request, "tenants/admin/cluster.html", title=cluster.name, obj=cluster, health=self.health(cluster),
-            address=self.address(cluster), username=cluster.dsn().user if cluster.is_default else cluster.username,
+            address=self.address(cluster), username=_username(cluster),
             extensions=sorted(cluster.extensions.items()), tenant_count=cluster.living,
             stays_open=STAYS_OPEN.get(Level(cluster.isolation_level)) if cluster.isolation_level else None,
             logins=cluster.logins.filter(ready=True), isolation=self.isolation(cluster),
@@ -250,6 +277,12 @@ class ClusterAdmin(PoolerPages):
             intro="What is open to every login of the server is closed, up to the level, and kept open to the control "
             "plane's own logins. It can be repeated; nothing is ever opened by it.",
         )  # fmt: skip
+
+
+def _username(cluster: Cluster) -> str:
+    """The control plane's login there, without reading its password."""
+    server = cluster.server
+    return server.dsn().user if server.is_default else server.username
 
 
 def _page_of(cluster: Cluster) -> str:

@@ -16,6 +16,7 @@ from tenants.actors import Actor, Source
 from tenants.detection.signature import is_probe, marker
 from tenants.identifiers import SCHEMA_NAME
 from tenants.models import AuditEvent, Cluster, IsolationAttempt, Tenant
+from tenants.models.tenants import on_server
 
 if TYPE_CHECKING:
     from tenants.detection.sources import Entry
@@ -55,7 +56,7 @@ def note_attempts(cluster: Cluster, found: Sequence[Entry]) -> tuple[int, int]:
 
 def _tenants(cluster: Cluster, found: Sequence[Entry]) -> dict[str, Tenant]:
     names = {entry.login[:SCHEMA_LENGTH] for entry in found} | {entry.target[:SCHEMA_LENGTH] for entry in found}
-    rows = Tenant.objects.filter(cluster=cluster, schema_name__in=names)
+    rows = Tenant.objects.filter(on_server(cluster), schema_name__in=names)
     return {tenant.schema_name: tenant for tenant in rows}
 
 

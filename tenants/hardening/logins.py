@@ -124,14 +124,25 @@ def _grant(to: Recorder, dsn: Dsn, rights: Rights, name: str) -> None:
     for group in rights.groups:
         if to.connection.execute(QUERIES["is_member"], {"group": group, "role": name}).fetchone() != (True,):
             to.run(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), role))
+    _grant_functions(to, rights, name)
+    for setting, value in rights.settings:
+        to.run(sql.SQL("ALTER ROLE {} SET {} = {}").format(role, sql.Identifier(setting), sql.Literal(value)))
+
+
+def grant_functions(to: Recorder, names: dict[str, str]) -> None:
+    """What these logins, by purpose, may call in one more database of their server."""
+    for purpose, name in names.items():
+        _grant_functions(to, RIGHTS[purpose], name)
+
+
+def _grant_functions(to: Recorder, rights: Rights, name: str) -> None:
+    role = sql.Identifier(name)
     for prefix in rights.functions:
         signatures = [row[0] for row in to.connection.execute(QUERIES["login_functions"], {"prefix": prefix})]
         if signatures:
             to.run(sql.SQL("GRANT USAGE ON SCHEMA cp TO {}").format(role))
             functions = sql.SQL(", ".join(signatures))  # the server's own, quoted by it
             to.run(sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(functions, role))
-    for setting, value in rights.settings:
-        to.run(sql.SQL("ALTER ROLE {} SET {} = {}").format(role, sql.Identifier(setting), sql.Literal(value)))
 
 
 def drop_logins(connection: Any, cluster: Cluster) -> None:

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from tenants import audit, clusters, patches
 from tenants.actors import Actor, Source
 from tenants.exceptions import ClusterUnusable, InvalidInput
-from tenants.hardening import levels, logins
+from tenants.hardening import levels, logins, template
 from tenants.hardening.levels import QUERIES, STAYS_OPEN, Level, OpenItem
 from tenants.hardening.recorder import Recorder
 from tenants.models import Cluster
@@ -74,6 +74,8 @@ def prepare_cluster(
     level, ClusterError when the server cannot be reached or is another one.
     """
     wanted = _level(level)
+    if cluster.host_cluster is not None:
+        raise InvalidInput(f"It is prepared with its host: prepare {cluster.host_cluster}.", field="cluster")
     own = cluster.dsn()
     dsn = superuser_dsn(superuser_url, cluster) if superuser_url else own
     clusters.prepare_functions(dsn, owner=own.user)
@@ -91,6 +93,8 @@ def prepare_cluster(
             connection.rollback()
     if superuser and not dry_run and wanted != Level.BASELINE:
         _apply_settings(dsn)
+    if not dry_run:
+        _prepare_own_databases(cluster, dsn, wanted, passwords, superuser=superuser)
     done = Prepared(
         cluster, dry_run, superuser, before, wanted, levels.reached(items), to.statements, to.refused,
         levels.summary(items), STAYS_OPEN[levels.reached(items)], advice, made,
@@ -98,6 +102,28 @@ def prepare_cluster(
     if not dry_run:
         _note(done, items, actor=actor, source=source)
     return done
+
+
+def _prepare_own_databases(
+    cluster: Cluster, dsn: Dsn, wanted: Level, passwords: dict[str, tuple[str, str]], *, superuser: bool
+) -> None:
+    """The same for the databases of tenants' own on this server, and for the template of those to come."""
+    if superuser:
+        template.ensure(cluster, dsn)
+    own = cluster.dsn()
+    names = [own.dbname for own in cluster.databases.all()] + ([template.name_of(cluster)] if superuser else [])
+    for dbname in names:
+        at, to_open = dsn.replace(dbname=dbname), own.replace(dbname=dbname)
+        clusters.prepare_functions(at, owner=own.user)
+        with connect(at, statement_timeout_ms=TIMEOUT_MS, application_name="controlplane prepare") as connection:
+            to = Recorder(connection, superuser)
+            _close(to, to_open, wanted, is_template=dbname == template.name_of(cluster))
+            if superuser:
+                logins.grant_functions(to, {purpose: name for purpose, (name, _) in passwords.items()})
+            items = levels.open_items(connection)
+        Cluster.objects.filter(host_cluster=cluster, dbname=dbname).update(
+            isolation_level=levels.reached(items), isolation_open=levels.summary(items), isolation_wanted=wanted
+        )
 
 
 def _level(text: str) -> Level:
@@ -121,14 +147,15 @@ def _passwords(cluster: Cluster, dbname: str, *, dry_run: bool) -> dict[str, tup
     return logins.ensure_rows(cluster, dbname)
 
 
-def _close(to: Recorder, own: Dsn, wanted: Level) -> None:
+def _close(to: Recorder, own: Dsn, wanted: Level, *, is_template: bool = False) -> None:
     """The control plane's own login into its group first, so that it loses nothing; then what is open, by level."""
     operator = sql.Identifier(own.user)
     if to.connection.execute(QUERIES["is_member"], {"group": "cp_operator", "role": own.user}).fetchone() != (True,):
         to.run(sql.SQL("GRANT cp_operator TO {}").format(operator))
-    to.run(
-        sql.SQL("GRANT CONNECT, TEMPORARY, CREATE ON DATABASE {} TO {}").format(sql.Identifier(own.dbname), operator)
-    )
+    database = sql.Identifier(own.dbname)
+    if not is_template:  # nobody connects to that one: a database to which somebody is connected cannot be copied
+        to.run(sql.SQL("GRANT CONNECT, TEMPORARY, CREATE ON DATABASE {} TO {}").format(database, operator))
+        to.run("SELECT cp.open_database()")
     owners = [row[0] for row in to.connection.execute(QUERIES["owners_to_join"])]
     if owners:
         names = sql.SQL(", ").join(map(sql.Identifier, owners))

@@ -9,7 +9,9 @@ SELECT nspname::text FROM pg_catalog.pg_namespace WHERE nspname ~ '^t_[a-z2-7]{2
 
 -- name: roles
 -- Attributes and memberships of tenants' roles, and settings that take part in who they are or where they look.
-WITH role AS (
+WITH door AS (  -- the group of those who may connect to this database, as cp.tenants_group() names it
+    SELECT 'cp_tenants_' || left(encode(sha256(convert_to(current_database(), 'UTF8')), 'hex'), 12) AS name
+), role AS (
     SELECT r.*, left(r.rolname, 22) AS home, substr(r.rolname, 24) AS part
     FROM pg_catalog.pg_roles r
     WHERE r.rolname ~ '^t_[a-z2-7]{20}_' AND to_regnamespace(left(r.rolname, 22)) IS NOT NULL
@@ -18,7 +20,9 @@ WITH role AS (
     WHERE r.rolsuper OR r.rolname = session_user OR pg_has_role(r.oid, to_regrole('cp_operator')::oid, 'MEMBER')
        OR r.oid = (SELECT p.proowner FROM pg_catalog.pg_proc p WHERE p.oid = to_regprocedure('cp.version()'))
 ), shared AS (
-    SELECT r.* FROM pg_catalog.pg_roles r WHERE r.rolname IN ('cp_tenants', 'cp_owners')
+    SELECT r.* FROM pg_catalog.pg_roles r, door
+    WHERE r.rolname IN ('cp_tenants', 'cp_owners', door.name)
+       OR r.rolname ~ '^cp_guests_[0-9a-f]{12}$'
 )
 SELECT 'role_attribute', 'critical', home, home, rolname::text, array_to_string(ARRAY[
          CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreaterole THEN 'CREATEROLE' END,
@@ -37,9 +41,9 @@ FROM role WHERE rolcanlogin AND rolconnlimit < 0
 UNION ALL
 SELECT 'membership', 'critical', m.home, m.home, m.rolname::text, 'is a member of ' || g.rolname
        || CASE WHEN a.admin_option THEN ' and administers it' ELSE '' END
-FROM pg_catalog.pg_auth_members a JOIN role m ON m.oid = a.member JOIN pg_catalog.pg_roles g ON g.oid = a.roleid
+FROM door, pg_catalog.pg_auth_members a JOIN role m ON m.oid = a.member JOIN pg_catalog.pg_roles g ON g.oid = a.roleid
 WHERE a.admin_option
-   OR NOT (g.rolname = 'cp_tenants' OR (g.rolname = 'cp_owners' AND m.part = 'owner')
+   OR NOT (g.rolname IN ('cp_tenants', door.name) OR (g.rolname = 'cp_owners' AND m.part = 'owner')
            OR (left(g.rolname, 23) = m.home || '_' AND (substr(g.rolname, 24) IN ('rw', 'ro')
                OR (substr(g.rolname, 24) = 'owner' AND m.part = 'mig'))))
 UNION ALL
@@ -49,8 +53,9 @@ FROM pg_catalog.pg_auth_members a JOIN role g ON g.oid = a.roleid JOIN pg_catalo
 WHERE left(m.rolname, 23) <> g.home || '_' AND a.member NOT IN (SELECT oid FROM own)
 UNION ALL
 SELECT 'membership', 'critical', '', '', m.rolname::text, 'is a member of ' || g.rolname
-FROM pg_catalog.pg_auth_members a JOIN shared m ON m.oid = a.member JOIN pg_catalog.pg_roles g ON g.oid = a.roleid
-WHERE NOT (m.rolname = 'cp_owners' AND g.rolname = 'cp_tenants')
+FROM door, pg_catalog.pg_auth_members a JOIN shared m ON m.oid = a.member JOIN pg_catalog.pg_roles g ON g.oid = a.roleid
+WHERE NOT (m.rolname IN ('cp_owners', door.name) AND g.rolname = 'cp_tenants')
+  AND NOT (m.rolname = door.name AND g.rolname ~ '^cp_guests_[0-9a-f]{12}$')
 UNION ALL
 SELECT 'setting', CASE WHEN split_part(c, '=', 1) IN ('role', 'session_authorization') THEN 'critical' ELSE 'warning' END,
        r.home, r.home, r.rolname::text, split_part(c, '=', 1)
@@ -204,12 +209,15 @@ WHERE owner IS NOT NULL AND NOT EXISTS (
 -- What PUBLIC, the groups of all tenants, or a tenant's role may reach outside of tenants' schemas. The system's objects and
 -- extensions' own are looked at for grants to tenants and their groups, and where PUBLIC has what PostgreSQL comes with
 -- closed; how far they are closed to PUBLIC beyond that is told by the levels.
-WITH who AS (
-    SELECT r.oid, r.rolname::text AS name, coalesce(substring(r.rolname from '^(t_[a-z2-7]{20})_'), '') AS home
-    FROM pg_catalog.pg_roles r
-    WHERE r.rolname IN ('cp_tenants', 'cp_owners')  -- roles of schemas in other databases of the server are judged there
+WITH door AS (  -- the group of those who may connect to this database, as cp.tenants_group() names it
+    SELECT 'cp_tenants_' || left(encode(sha256(convert_to(current_database(), 'UTF8')), 'hex'), 12) AS name
+), who AS (
+    SELECT r.oid, r.rolname::text AS name, coalesce(substring(r.rolname from '^(t_[a-z2-7]{20})_'), '') AS home,
+           r.rolname = door.name OR r.rolname ~ '^t_[a-z2-7]{20}_mig$' AS may_connect
+    FROM pg_catalog.pg_roles r, door
+    WHERE r.rolname IN ('cp_tenants', 'cp_owners', door.name) OR r.rolname ~ '^cp_guests_[0-9a-f]{12}$'  -- roles of schemas in other databases of the server are judged there
        OR (r.rolname ~ '^t_[a-z2-7]{20}_' AND to_regnamespace(substring(r.rolname from '^(t_[a-z2-7]{20})_')) IS NOT NULL)
-    UNION ALL SELECT 0, 'PUBLIC', ''
+    UNION ALL SELECT 0, 'PUBLIC', '', false
 ), ns AS (
     SELECT n.*, n.nspname ~ '^pg_' OR n.nspname = 'information_schema' AS of_system
     FROM pg_catalog.pg_namespace n WHERE n.nspname !~ '^t_[a-z2-7]{20}$'
@@ -234,8 +242,8 @@ WITH who AS (
            p.prosecdef, CASE WHEN p.prosecdef OR n.of_system OR n.nspname = 'cp' THEN '{}' ELSE '{EXECUTE}' END::text[]
     FROM pg_catalog.pg_proc p JOIN ns n ON n.oid = p.pronamespace WHERE p.prosecdef OR p.proacl IS NOT NULL
     UNION ALL
-    SELECT 'database ' || datname, datacl, true, false, CASE WHEN datname = current_database() THEN '{CONNECT}' ELSE '{}' END::text[]
-    FROM pg_catalog.pg_database WHERE datname = current_database() OR datname IN ('postgres', 'template1')
+    -- All of the server: tenants of one are not to connect to another. (A migrator on PostgreSQL 15 has it by itself.)
+    SELECT 'database ' || datname, datacl, true, false, '{}' FROM pg_catalog.pg_database
     UNION ALL SELECT 'foreign server ' || srvname, srvacl, false, false, '{}' FROM pg_catalog.pg_foreign_server
     UNION ALL SELECT 'foreign-data wrapper ' || fdwname, fdwacl, false, false, '{}' FROM pg_catalog.pg_foreign_data_wrapper
     UNION ALL SELECT 'setting ' || parname, paracl, false, false, '{}' FROM pg_catalog.pg_parameter_acl
@@ -246,6 +254,7 @@ SELECT CASE WHEN o.definer THEN 'security_definer' ELSE 'shared_grant' END, 'cri
        string_agg(DISTINCT a.privilege_type, ', ') || ' to ' || who.name
 FROM object o, aclexplode(o.acl) a JOIN who ON who.oid = a.grantee
 WHERE NOT (o.elsewhere AND a.grantee = 0) AND NOT (a.privilege_type = ANY (o.known) AND NOT a.is_grantable)
+  AND NOT (o.name = 'database ' || current_database() AND who.may_connect AND a.privilege_type = 'CONNECT' AND NOT a.is_grantable)
 GROUP BY o.definer, who.home, who.name, o.name
 UNION ALL
 SELECT 'shared_grant', 'critical', who.home, who.home, 'language ' || l.lanname, a.privilege_type || ' to ' || who.name

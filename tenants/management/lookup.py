@@ -27,7 +27,7 @@ def _uuid(text: str) -> uuid.UUID | None:
 
 def find_tenant(text: str) -> Tenant:
     """The tenant with this id or slug; of purged ones with the slug the last, if no other has it. Raises NotFound."""
-    tenants = Tenant.objects.select_related("plan", "cluster")
+    tenants = Tenant.objects.select_related("plan", "cluster__host_cluster")
     found = tenants.filter(pk=key).first() if (key := _uuid(text)) else None
     named = _safe(text) and tenants.filter(slug=text)
     if found is None and named:
@@ -50,7 +50,7 @@ def find_cluster(text: str) -> Cluster:
     """The cluster of this name. Raises NotFound."""
     found = Cluster.objects.filter(name=text).first() if _safe(text) else None
     if found is None:
-        names = ", ".join(Cluster.objects.values_list("name", flat=True))
+        names = ", ".join(Cluster.objects.filter(host_cluster=None).values_list("name", flat=True))
         raise NotFound(f"There is no cluster '{text}'.", hint=f"There are: {names or 'none'}.")
     return found
 

@@ -16,8 +16,9 @@ def tenant(row: Tenant) -> dict[str, Any]:
         "state": row.state,
         "state_reason": row.state_reason,
         "schema_name": row.schema_name,
-        "cluster": row.cluster.name,
+        "cluster": row.cluster.server.name,
         "plan": row.plan.slug,
+        "isolation_tier": row.plan.isolation_tier,
         "template": row.template,
         "template_version": row.template_version,
         "labels": row.labels,
@@ -75,7 +76,7 @@ def step(row: OperationStep) -> dict[str, Any]:
 def cluster(row: Cluster) -> dict[str, Any]:
     """A cluster and what was last read of it."""
     dsn = {"host": row.host, "port": row.port, "dbname": row.dbname, "username": row.username}
-    if row.is_default:
+    if row.is_default or row.host_cluster:
         own = row.dsn()
         dsn = {"host": own.host, "port": own.port, "dbname": own.dbname, "username": own.user}
     return {
@@ -83,6 +84,9 @@ def cluster(row: Cluster) -> dict[str, Any]:
         "description": row.description,
         "state": row.state,
         "is_default": row.is_default,
+        "dedicated": row.dedicated,
+        "dedicated_to": row.dedicated_to.slug if row.dedicated_to else None,
+        "host_cluster": row.host_cluster.name if row.host_cluster else None,
         **dsn,
         "sslmode": row.sslmode,
         "public_host": row.public_host,

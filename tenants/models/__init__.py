@@ -21,7 +21,7 @@ from tenants.models.isolation import (
     TenantProbe,
 )
 from tenants.models.operations import Operation, OperationStep
-from tenants.models.plans import Plan
+from tenants.models.plans import Plan, Tier
 from tenants.models.poolers import Pooler
 from tenants.models.reaping import Reaper
 from tenants.models.tenants import Domain, Tenant, TenantRole
@@ -53,4 +53,5 @@ __all__ = [
     "Tenant",
     "TenantProbe",
     "TenantRole",
+    "Tier",
 ]

@@ -18,6 +18,11 @@ class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMi
 
     The default one is the control plane's own database, and takes its address and login from the settings.
     `active ⇄ disabled` is the operator's choice: a disabled cluster keeps its tenants and takes no new ones.
+
+    A `dedicated` one holds one tenant alone, `dedicated_to`. There are two kinds: a registered cluster that is
+    reserved for that (`free ⇄ taken`, by compare-and-swap on `dedicated_to`), and a tenant's own database on the
+    server of another cluster, its `host_cluster`, from which it has address, logins, pooler and how much it bears.
+    The row of such a database is written before it is made and deleted after it was dropped.
     """
 
     class State(models.TextChoices):
@@ -44,6 +49,13 @@ class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMi
         help_text="The directory of the server's JSON log, when it is on this machine and shall not be read over SQL.",
     )  # fmt: skip
     max_parallel = models.PositiveIntegerField(default=4, help_text="Schemas cloned at the same time, at most.")
+    host_cluster = models.ForeignKey(
+        "self", null=True, blank=True, editable=False, on_delete=models.PROTECT, related_name="databases"
+    )
+    dedicated = models.BooleanField(default=False, help_text="Reserved for one tenant, on a plan of the tier cluster.")
+    dedicated_to = models.OneToOneField(
+        "tenants.Tenant", null=True, blank=True, editable=False, on_delete=models.PROTECT, related_name="own_cluster"
+    )
     server_version_num = models.PositiveIntegerField(default=0, editable=False)
     extensions = models.JSONField(default=dict, blank=True, editable=False)
     isolation_wanted = models.CharField(
@@ -73,8 +85,18 @@ class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMi
             ),
             models.CheckConstraint(condition=models.Q(state__in=["active", "disabled"]), name="cluster_state"),
             models.CheckConstraint(
-                condition=models.Q(is_default=True) | (~models.Q(host="") & ~models.Q(dbname="")),
+                condition=models.Q(is_default=True)
+                | ((~models.Q(host="") | models.Q(host_cluster__isnull=False)) & ~models.Q(dbname="")),
                 name="cluster_address",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(dedicated=True) | models.Q(dedicated_to__isnull=True, host_cluster__isnull=True),
+                name="cluster_dedicated",
+            ),
+            models.UniqueConstraint(
+                fields=["host_cluster", "dbname"],
+                condition=models.Q(host_cluster__isnull=False),
+                name="own_database_once",
             ),
         ]
 
@@ -90,6 +112,8 @@ class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMi
     def dsn(self, purpose: str = "") -> Dsn:
         """Where the control plane connects, with its password; for a `purpose` as the login of that purpose where there
         is one (see `prepare_cluster`). Raises SecretUnreadable."""
+        if self.host_cluster is not None:
+            return self.host_cluster.dsn(purpose).replace(dbname=self.dbname, pooled=False)
         if purpose == ClusterLogin.Purpose.PROVISIONER:
             login = self.provisioner  # read along with the cluster: every act on a tenant needs it
         else:
@@ -113,8 +137,15 @@ class Cluster(models.Model):  # type: ignore[django-manager-missing]  # TenantMi
         the control plane's own login. Raises SecretUnreadable."""
         return self.dsn(ClusterLogin.Purpose.PROVISIONER)
 
+    @property
+    def server(self) -> Cluster:
+        """The registered cluster on whose server this is: itself, or the one that holds a tenant's own database."""
+        return self.host_cluster or self
+
     def public_address(self) -> tuple[str, int]:
         """Host and port that tenants are told: as the operator says, else the pooler's, else the server's."""
+        if self.host_cluster is not None:
+            return self.host_cluster.public_address()
         # Without reading the password, which need not be readable for this.
         own = self.dsn() if self.is_default else self
         behind: Any = getattr(self, "pooler", None) or own

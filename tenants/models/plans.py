@@ -32,12 +32,26 @@ def _limit(field: str) -> models.Q:
     return models.Q(**{f"{field}__range": LIMITS[field]})
 
 
+class Tier(models.TextChoices):
+    """How much of a server a tenant has for itself."""
+
+    SCHEMA = "schema", "a schema in a shared database"
+    DATABASE = "database", "a database of its own on a shared server"
+    CLUSTER = "cluster", "a cluster of its own"
+
+
 class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin is untyped
     """Limits that tenants of one kind share. Times in ms, sizes in bytes or kB."""
 
     slug = models.SlugField(max_length=40, unique=True)
     name = models.CharField(max_length=80)
     is_default = models.BooleanField(default=False)
+    isolation_tier = models.CharField(
+        max_length=8,
+        choices=Tier.choices,
+        default=Tier.SCHEMA,
+        help_text="What its tenants have for themselves. It cannot be changed while there are any.",
+    )
     connection_limit = models.PositiveIntegerField(default=50, validators=_between("connection_limit"))
     pool_size = models.PositiveIntegerField(
         default=20, validators=_between("pool_size"), help_text="Server connections of a login behind the pooler."
@@ -79,6 +93,7 @@ class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin
             models.UniqueConstraint(
                 fields=["is_default"], condition=models.Q(is_default=True), name="one_default_plan"
             ),
+            models.CheckConstraint(condition=models.Q(isolation_tier__in=Tier.values), name="plan_tier"),
             *(models.CheckConstraint(condition=_limit(field), name=f"plan_{field}") for field in LIMITS),
         ]
 

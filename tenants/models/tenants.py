@@ -96,6 +96,11 @@ class Tenant(TenantMixin):
         return {**self.plan.limits(), **self.limits}
 
 
+def on_server(cluster: Cluster) -> models.Q:
+    """Tenants of a registered cluster, those in databases of their own on its server included."""
+    return models.Q(cluster=cluster) | models.Q(cluster__host_cluster=cluster)
+
+
 class Domain(DomainMixin):
     """A host name by which django-tenants' routing finds a tenant."""
 

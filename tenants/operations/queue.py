@@ -51,7 +51,7 @@ def create(
         id=id or uuid.uuid4(),
         kind=kind,
         tenant=tenant,
-        cluster=cluster or (tenant.cluster if tenant else None),
+        cluster=cluster or (tenant.cluster.server if tenant else None),
         params=params or {},
         reason=reason[:500],
         exclusive=exclusive,

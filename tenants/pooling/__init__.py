@@ -10,6 +10,7 @@ from tenants.pooling.config import (
     main_text,
     sync_all,
     sync_pooler,
+    sync_soon,
 )
 from tenants.pooling.console import Pool, Stats, Traffic, read_traffic
 from tenants.pooling.direct import Answer, advice, hba_lines, note_direct, set_direct
@@ -44,4 +45,5 @@ __all__ = [
     "set_direct",
     "sync_all",
     "sync_pooler",
+    "sync_soon",
 ]

@@ -19,7 +19,7 @@ from django.utils import timezone
 from tenants import audit
 from tenants.actors import BEAT, SYSTEM, Actor, Source
 from tenants.exceptions import ControlPlaneError, InvalidInput
-from tenants.models import Plan, Pooler, Tenant, TenantRole
+from tenants.models import Cluster, Plan, Pooler, Tenant, TenantRole
 from tenants.models.poolers import CLIENTS_PER_USER, POOL_SIZE_PER_USER
 from tenants.pooling import console
 
@@ -60,7 +60,7 @@ def main_text(
 
 
 def included_text(pooler: Pooler) -> str:
-    """What follows the registry: the database, the default plan's limits, and those of logins that differ.
+    """What follows the registry: the databases, the default plan's limits, and those of logins that differ.
 
     PgBouncer before 1.23 is given no logins: for one that is named here it would not look for a verifier any more.
     """
@@ -71,13 +71,14 @@ def _text(pooler: Pooler, defaults: dict[str, int], lines: list[str]) -> str:
     host, port = pooler.server_address()
     dbname = pooler.cluster.dsn().dbname
     version, user = pooler.version_info, _value(pooler.username)
+    own = pooler.cluster.databases.order_by("dbname").values_list("dbname", flat=True)
     text = ["; Written by the control plane, which overwrites it. It is included in the section [pgbouncer]; to begin"]
     text += ["; that section again would reset it.", f"default_pool_size = {defaults['pool_size']}"]
     if version >= CLIENTS_PER_USER:
         text += [f"max_user_client_connections = {defaults['client_limit']}"]
+    text += ["[databases]"]
     text += [
-        "[databases]",
-        f"{_quoted(dbname)} = host={_value(host)} port={port} dbname={_value(dbname)} auth_user={user}",
+        f"{_quoted(n)} = host={_value(host)} port={port} dbname={_value(n)} auth_user={user}" for n in (dbname, *own)
     ]
     return "\n".join([*text, "[users]", *lines]) + "\n"
 
@@ -94,7 +95,9 @@ def _lines(pooler: Pooler, defaults: dict[str, int]) -> Iterator[str]:
         return
     own = Q(tenant__limits__has_any_keys=list(FALLBACK))
     roles = (
-        TenantRole.objects.filter(tenant__cluster_id=pooler.cluster_id)
+        TenantRole.objects.filter(
+            Q(tenant__cluster=pooler.cluster_id) | Q(tenant__cluster__host_cluster=pooler.cluster_id)
+        )
         .filter(~Q(**{f"tenant__plan__{name}": value for name, value in defaults.items()}) | own)
         .exclude(tenant__state__in=[Tenant.State.PURGED, Tenant.State.FAILED])
         .select_related("tenant__plan")
@@ -177,6 +180,17 @@ def _write(path: Path, text: str) -> None:
         raise InvalidInput(
             message, field="config_path", hint="Is its directory there, and ours to write in?"
         ) from error
+
+
+def sync_soon(cluster: Cluster) -> None:
+    """Have the pooler in front of a cluster's server know a database that is new; if that fails, beat comes to it."""
+    pooler = Pooler.objects.select_related("cluster").filter(cluster=cluster.host_cluster_id or cluster.pk).first()
+    if pooler is None or not pooler.config_path:
+        return
+    try:
+        sync_pooler(pooler)
+    except ControlPlaneError as error:
+        log.warning("pooler.configure_failed", extra={"pooler": str(pooler), "error": error.code})
 
 
 def sync_all() -> int:

@@ -16,7 +16,7 @@ import psycopg
 from django.db import transaction
 from psycopg import Connection
 
-from tenants import audit
+from tenants import audit, clusters
 from tenants.actors import Actor, Source
 from tenants.exceptions import ClusterUnavailable, ClusterUnusable, Conflict, InvalidInput
 from tenants.models import Pooler, TenantRole
@@ -43,15 +43,18 @@ def hba_lines(pooler: Pooler) -> str:
     """
     own = pooler.cluster.dsn()
     dbname, user = (f'"{name}"' for name in (own.dbname.replace('"', ""), own.user.replace('"', "")))
-    # The control plane's login administers the tenants' group, and counts as a member of it here.
-    first = [f"{kind} {dbname} {user} {address}scram-sha-256" for kind, address in (("local", ""), ("host", "all "))]
+    # The control plane's login administers the tenants' groups, and counts as a member of them here.
+    lines = [f"{kind} all {user} {address}scram-sha-256" for kind, address in (("local", ""), ("host", "all "))]
     host, _ = pooler.server_address()
-    if host.startswith("/"):
-        ways = [f"local {dbname} +cp_tenants scram-sha-256"]
-    else:
-        ways = [f"host {dbname} +cp_tenants {address} scram-sha-256" for address in _addresses(pooler.host)]
-        ways += [f"local {dbname} +cp_tenants reject"]
-    return "\n".join([*first, *ways, f"host {dbname} +cp_tenants all reject", ""])
+    # Its own tenants, and those with databases of their own on its server, whichever these are.
+    for where, who in ((dbname, "+cp_tenants"), ("all", f"+{clusters.guests_of(own.dbname)}")):
+        if host.startswith("/"):
+            lines += [f"local {where} {who} scram-sha-256"]
+        else:
+            lines += [f"host {where} {who} {address} scram-sha-256" for address in _addresses(pooler.host)]
+            lines += [f"local {where} {who} reject"]
+        lines += [f"host {where} {who} all reject"]
+    return "\n".join([*lines, ""])
 
 
 def _addresses(host: str) -> list[str]:
@@ -75,12 +78,18 @@ def advice(pooler: Pooler) -> str:
 def try_direct(pooler: Pooler) -> str:
     """Whether a tenant's login gets in at the server itself: `open` or `closed`; empty without a tenant to try it with.
 
-    A real try, where the control plane connects. Raises ClusterUnavailable.
+    A real try, where the control plane connects, by one of the database's tenants and one who has its own. Raises
+    ClusterUnavailable.
     """
-    role = TenantRole.objects.filter(tenant__cluster=pooler.cluster).exclude(secret="").order_by("state").first()
-    if role is None:
-        return ""
-    dsn = pooler.cluster.dsn().replace(user=role.name, password=role.password())
+    usable = TenantRole.objects.exclude(secret="").order_by("state").select_related("tenant__cluster")
+    shared = usable.filter(tenant__cluster=pooler.cluster).first()
+    own = usable.filter(tenant__cluster__host_cluster=pooler.cluster).first()
+    found = {_try_with(role) for role in (shared, own) if role is not None}
+    return Door.OPEN if Door.OPEN in found else Door.CLOSED if found else ""
+
+
+def _try_with(role: TenantRole) -> Pooler.Door:
+    dsn = role.tenant.cluster.dsn().replace(user=role.name, password=role.password())
     try:
         psycopg.connect(dsn.conninfo(application_name="controlplane direct access")).close()
     except psycopg.OperationalError as error:

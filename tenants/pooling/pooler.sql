@@ -15,8 +15,8 @@ DO $$ BEGIN
   END IF;
 END $$;
 
--- Only tenants' logins pass: members of cp_tenants by a tenant's name, that may log in and have no rights of an
--- administrator. A password that has expired does not count, since PgBouncer itself does not look at its date.
+-- Only logins of this database's tenants pass: members of its group by a tenant's name, that may log in and have no rights
+-- of an administrator. A password that has expired does not count, since PgBouncer itself does not look at its date.
 CREATE OR REPLACE FUNCTION cp.pooler_lookup(wanted text, OUT usename name, OUT passwd text)
 RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -26,7 +26,7 @@ AS $$
      AND role.rolname ~ '^t_[a-z2-7]{20}_'
      AND role.rolcanlogin
      AND NOT (role.rolsuper OR role.rolcreaterole OR role.rolcreatedb OR role.rolreplication OR role.rolbypassrls)
-     AND pg_catalog.pg_has_role(role.oid, 'cp_tenants', 'MEMBER')
+     AND pg_catalog.pg_has_role(role.oid, pg_catalog.to_regrole(cp.tenants_group(pg_catalog.current_database()))::oid, 'MEMBER')
      AND (role.rolvaliduntil IS NULL OR role.rolvaliduntil > pg_catalog.now())
 $$;
 

@@ -42,6 +42,8 @@ def register_pooler(
     is kept when that fails. `options`: server_host, server_port, config_path, log_path. Raises InvalidInput,
     ClusterUnavailable or ClusterUnusable with the reason, Conflict when the cluster has one.
     """
+    if cluster.host_cluster is not None:
+        raise InvalidInput(f"The pooler of its server is that of {cluster.host_cluster}.", field="cluster")
     # A cluster of its own: the caller's would keep a pooler that came to nothing.
     fresh = Cluster.objects.get(pk=cluster.pk)
     pooler = Pooler(cluster=fresh, host=host, port=port, username=username, **options)

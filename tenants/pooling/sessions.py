@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from tenants.exceptions import ControlPlaneError
 from tenants.models import Cluster, Pooler
 from tenants.pooling import console
-from tenants.postgres import through_pooler
+from tenants.postgres import Dsn, through_pooler
 
 log = logging.getLogger(__name__)
 # The pooler tries a login that failed again after half a second; it may need several rounds.
@@ -18,8 +18,8 @@ OPEN_SECONDS = 4.0
 
 
 def of_cluster(cluster: Cluster) -> Pooler | None:
-    """The cluster's pooler, if it has one."""
-    return Pooler.objects.select_related("cluster").filter(cluster=cluster).first()
+    """The pooler in front of the cluster's server, if it has one."""
+    return Pooler.objects.select_related("cluster").filter(cluster=cluster.host_cluster_id or cluster.pk).first()
 
 
 def end_clients(cluster: Cluster, logins: Sequence[str]) -> int:
@@ -47,11 +47,11 @@ def await_logins(cluster: Cluster, passwords: Mapping[str, str]) -> bool:
     if pooler is None or pooler.state == Pooler.State.DOWN:
         return pooler is None
     limit = time.monotonic() + OPEN_SECONDS
-    return all(_gets_in(pooler, login, password, limit) for login, password in passwords.items())
+    dsn = pooler.dsn(cluster.dsn().dbname)
+    return all(_gets_in(pooler, dsn.replace(user=name, password=word), limit) for name, word in passwords.items())
 
 
-def _gets_in(pooler: Pooler, login: str, password: str, limit: float) -> bool:
-    dsn = pooler.dsn(pooler.cluster.dsn().dbname).replace(user=login, password=password)
+def _gets_in(pooler: Pooler, dsn: Dsn, limit: float) -> bool:
     while True:
         try:
             with through_pooler(dsn, application_name="controlplane open login") as connection:
@@ -59,6 +59,8 @@ def _gets_in(pooler: Pooler, login: str, password: str, limit: float) -> bool:
             return True
         except ControlPlaneError as error:
             if time.monotonic() > limit:
-                log.warning("pooler.login_not_open", extra={"pooler": str(pooler), "login": login, "error": error.code})
+                log.warning(
+                    "pooler.login_not_open", extra={"pooler": str(pooler), "login": dsn.user, "error": error.code}
+                )
                 return False
             time.sleep(0.1)

@@ -15,6 +15,7 @@ from psycopg.rows import class_row
 from tenants import audit
 from tenants.actors import SYSTEM, Source
 from tenants.models import Cluster, Plan, Reaper, Tenant
+from tenants.models.tenants import on_server
 from tenants.postgres import load_queries
 
 QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
@@ -83,16 +84,22 @@ class Look:
     next_ms: int | None
 
 
-def reap_cluster(cluster: Cluster, connection: Connection[Any]) -> Look:
-    """Look once; end what breaks a rule, audit and count it. `connection` is in autocommit mode."""
+def reap_cluster(cluster: Cluster, connection: Connection[Any], *, databases: Sequence[str] = ()) -> Look:
+    """Look once; end what breaks a rule, audit and count it. `connection` is in autocommit mode.
+
+    `databases` are tenants' own on the same server, which are looked at by the same statement.
+    """
     cursor = connection.cursor(row_factory=class_row(Candidate))
-    candidates = cursor.execute(QUERIES["candidates"], [YOUNGEST_MS]).fetchall()
+    if databases:
+        candidates = cursor.execute(QUERIES["candidates_in"], [YOUNGEST_MS, list(databases)]).fetchall()
+    else:
+        candidates = cursor.execute(QUERIES["candidates"], [YOUNGEST_MS]).fetchall()
     if not candidates:
         return Look([], None)
     judged = _judge(cluster, candidates)
     due = [reaped for reaped in judged if reaped.candidate.age_ms >= reaped.limit_ms]
     left = [reaped.limit_ms - reaped.candidate.age_ms for reaped in judged if reaped not in due]
-    ended = _end(connection, due)
+    ended = _end(connection, due, databases)
     if ended:
         _write_down(cluster, ended)
     return Look(ended, min(left, default=None))
@@ -103,7 +110,7 @@ def _judge(cluster: Cluster, candidates: Sequence[Candidate]) -> list[Reaped]:
     schemas = {candidate.schema for candidate in candidates}
     tenants = {
         tenant.schema_name: tenant
-        for tenant in Tenant.objects.filter(cluster=cluster, schema_name__in=schemas).select_related("plan")
+        for tenant in Tenant.objects.filter(on_server(cluster), schema_name__in=schemas).select_related("plan")
     }
     default = Plan.objects.filter(is_default=True).first() if schemas - tenants.keys() else None
     judged = []
@@ -127,13 +134,15 @@ def _limit(candidate: Candidate, limits: dict[str, int]) -> int | None:
     return None if limit is None else limit + GRACE_MS
 
 
-def _end(connection: Connection[Any], due: Sequence[Reaped]) -> list[Reaped]:
+def _end(connection: Connection[Any], due: Sequence[Reaped], databases: Sequence[str]) -> list[Reaped]:
     if not due:
         return []
     found = [reaped.candidate for reaped in due]
-    rows = connection.execute(
-        QUERIES["reap"], [[one.pid for one in found], [one.rule for one in found], [one.since for one in found]]
-    ).fetchall()
+    which: list[Any] = [[one.pid for one in found], [one.rule for one in found], [one.since for one in found]]
+    if databases:
+        rows = connection.execute(QUERIES["reap_in"], [*which, list(databases)]).fetchall()
+    else:
+        rows = connection.execute(QUERIES["reap"], which).fetchall()
     gone, ended = {row[0] for row in rows}, []
     for reaped in due:
         if reaped.candidate.pid in gone:  # one that breaks two rules is ended once

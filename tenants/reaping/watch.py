@@ -26,7 +26,7 @@ def watch_all(end: threading.Event) -> None:
     watches: dict[int, Watch] = {}
     while not end.is_set():
         try:
-            known = {cluster.pk: cluster for cluster in Cluster.objects.all()}
+            known = {cluster.pk: cluster for cluster in Cluster.objects.filter(host_cluster=None)}
             for gone in watches.keys() - known.keys():
                 watches.pop(gone).stop()
             for new in known.keys() - watches.keys():
@@ -73,8 +73,12 @@ class Watch:
         """Look again and again on one connection, until it breaks."""
         cluster = Cluster.objects.get(pk=self.cluster.pk)
         with connect(cluster.dsn(PURPOSE), autocommit=True, application_name="controlplane reaper") as connection:
+            databases, refresh_at = [], 0.0
             while not self._end.is_set():
-                look = reap_cluster(cluster, connection)
+                if time.monotonic() >= refresh_at:
+                    databases = list(cluster.databases.values_list("dbname", flat=True))
+                    refresh_at = time.monotonic() + REFRESH_SECONDS
+                look = reap_cluster(cluster, connection, databases=databases)
                 for reaped in look.reaped:
                     log.warning("session.reaped", extra=reaped.as_audit())
                 if time.monotonic() - self._noted_at > NOTE_SECONDS:

@@ -22,6 +22,7 @@ def plan_answers(**more: Any) -> dict[str, Any]:
     return {
         "slug": fresh_slug("plan"),
         "name": "Large",
+        "isolation_tier": "schema",
         "connection_limit": "200",
         "pool_size": "40",
         "client_limit": "400",

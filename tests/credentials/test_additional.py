@@ -140,7 +140,7 @@ def test_a_purge_leaves_none_even_if_the_registry_knows_nothing_of_it(template: 
     issued = issue(made)
     session = log_in(issued.connection)
     TenantCredential.objects.all().filter(pk=issued.credential.pk).delete()
-    slots.remove_from_cluster(made.tenant.cluster.dsn(), made.tenant.schema_name)
+    slots.remove_from_cluster(made.tenant.cluster, made.tenant.schema_name)
     assert leftovers(made.tenant.cluster, made.tenant.schema_name) == []
     with pytest.raises(psycopg.OperationalError):
         session.execute("SELECT 1")
@@ -282,7 +282,7 @@ def test_they_live_where_no_superuser_has_installed_the_functions(template: Any)
         act(services.suspend_tenant, made.tenant)
         assert not can_log_in(second.connection)
         assert [role_exists(made, one.credential.login) for one in (first, second)] == [False, False]
-        slots.remove_from_cluster(cluster.dsn(), made.tenant.schema_name)
+        slots.remove_from_cluster(cluster, made.tenant.schema_name)
         assert leftovers(cluster, made.tenant.schema_name) == []
     finally:
         with psycopg.connect(where.url, autocommit=True) as session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from tenants import clusters
+from tenants.hardening import template
 from tenants.hardening.prepare import prepare_cluster
 from tenants.models import Cluster, ClusterLogin
 from tenants.postgres import close_pools
@@ -58,8 +60,13 @@ def superuser(server: Server, dbname: str = "controlplane") -> Iterator[psycopg.
 
 
 def touches_all(statement: str) -> bool:
-    """Whether it changes a role that tenants of all databases of the server share."""
-    return "cp_tenants" in statement and " ON " not in statement
+    """Whether it changes a role that tenants of all databases of the server share, or what that may on a database."""
+    return "cp_tenants" in statement and (" ON " not in statement or " ON DATABASE " in statement)
+
+
+def group_of(dbname: str) -> str:
+    """The group of a database's tenants."""
+    return f"cp_tenants_{hashlib.sha256(dbname.encode()).hexdigest()[:12]}"
 
 
 @contextmanager
@@ -100,12 +107,24 @@ def _remove(server: Server, dbname: str, row: Cluster | None) -> None:
     with superuser(server, dbname) as session:
         found = session.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ '^t_[a-z2-7]{20}$'").fetchall()
     with superuser(server) as session:
+        _remove_databases(session, row)
         session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(dbname)))
         session.execute("SELECT cp.drop_roles(s) FROM unnest(%s::text[]) s", [[name for (name,) in found]])
+        for name in (group_of(dbname), clusters.guests_of(dbname)):
+            session.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
         for name in ClusterLogin.objects.filter(cluster=row).values_list("username", flat=True) if row else ():
             session.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
     if row:
         Cluster.objects.filter(pk=row.pk).update(state=Cluster.State.DISABLED)
+
+
+def _remove_databases(session: psycopg.Connection[Any], row: Cluster | None) -> None:
+    """Those of tenants' own that a test left, and the template of those."""
+    names = [] if row is None else [template.name_of(row), *row.databases.values_list("dbname", flat=True)]
+    for name in names:
+        if session.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is not None:
+            session.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name)))
+            session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @contextmanager

@@ -107,8 +107,9 @@ def database(where: Server) -> Iterator[str]:
         yield name
     finally:
         for cluster in Cluster.objects.filter(dbname=name):
+            cluster.provisioner = None  # whoever prepared it has taken that away
             for schema in Tenant.objects.filter(cluster=cluster).values_list("schema_name", flat=True):
-                slots.remove_from_cluster(cluster.dsn(), schema)
+                slots.remove_from_cluster(cluster, schema)
             Pooler.objects.filter(cluster=cluster).delete()
         with psycopg.connect(where.url, autocommit=True) as session:
             session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

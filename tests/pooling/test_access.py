@@ -11,6 +11,7 @@ from psycopg import sql
 
 from provisioning import services, slots
 from tenants import pooling
+from tenants.hardening import template as template_of_databases
 from tenants.hardening.prepare import prepare_cluster
 from tenants.models import ClusterLogin
 from tenants.postgres import connect
@@ -213,6 +214,7 @@ def test_it_works_on_a_cluster_that_is_closed(template: Any, major: str, level: 
             assert gets_in(tenant.connection)
         finally:
             with made.superuser() as session:
+                template_of_databases.drop(session, made.cluster)
                 for name in names:
                     session.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name)))
 

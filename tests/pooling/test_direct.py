@@ -14,8 +14,8 @@ import pytest
 
 from controlplane.embedded.execute import POSTGRES15_BIN
 from controlplane.embedded.postgres import EmbeddedPostgres
-from provisioning import services, slots
-from tenants import clusters, pooling, tasks
+from provisioning import credentials, services, slots
+from tenants import clusters, operations, plans, pooling, tasks
 from tenants.exceptions import ClusterUnusable, Conflict, InvalidInput
 from tenants.hardening.prepare import superuser_dsn
 from tenants.models import AuditEvent, Cluster, Pooler, Tenant
@@ -27,7 +27,8 @@ from tests.support.fixtures import fresh_slug
 
 pytestmark = needs_pgbouncer
 # The control plane's own login is a member of the tenants' group, and not to be shut out.
-OWN = 'local "controlplane" "controlplane" scram-sha-256\nhost "controlplane" "controlplane" all scram-sha-256\n'
+OWN = 'local all "controlplane" scram-sha-256\nhost all "controlplane" all scram-sha-256\n'
+GUESTS = f"+{clusters.guests_of('controlplane')}"
 
 
 @dataclass
@@ -112,11 +113,45 @@ def test_closed_tenants_reach_only_the_pooler_and_opened_both(house: House) -> N
     house.direct()
 
 
+def test_those_with_databases_of_their_own_are_kept_out_too_and_later_ones(house: House, template: Any) -> None:
+    plan = plans.create_plan(slug=fresh_slug("own"), name="Own", isolation_tier="database", **WHO)
+
+    def one() -> Any:
+        made = services.provision_tenant(
+            name="Own", slug=fresh_slug(), cluster=house.cluster.name, template=template.template.name,
+            plan=plan.slug, **WHO,
+        )  # fmt: skip
+        operations.work(made.operation.pk)
+        return credentials.collect_credentials(operation_id=made.operation.pk, **WHO)
+
+    def direct(connection: Any) -> None:
+        psycopg.connect(connection.dsn, host="127.0.0.1", port=house.server.port, connect_timeout=5).close()
+
+    first = one()
+    direct(first)
+    answer = pooling.set_direct(pooler=house.pooler, door="closed", superuser=house.superuser(), **WHO)
+    try:
+        assert answer.pooler.direct_found == "closed"
+        for connection in (first, one()):
+            with pytest.raises(psycopg.OperationalError, match=r"pg_hba\.conf rejects"):
+                direct(connection)
+            with through(connection) as session:
+                assert session.execute("SELECT current_database()").fetchone() == (connection.dbname,)
+    finally:
+        answer = pooling.set_direct(pooler=house.pooler, door="open", superuser=house.superuser(), **WHO)
+    assert answer.pooler.direct_found == "open"
+    for tenant in Tenant.objects.filter(plan=plan):
+        begun = services.purge_tenant(tenant_id=tenant.pk, confirm_slug=tenant.slug, reason="end", force=True, **WHO)
+        operations.work(begun.operation.pk)
+        assert Tenant.objects.get(pk=tenant.pk).state == "purged"
+
+
 def test_without_a_superuser_the_lines_are_shown_and_every_check_tells_how_it_is(house: House) -> None:
     answer = pooling.set_direct(pooler=house.pooler, door="closed", **WHO)
     assert not answer.applied
     assert answer.lines == OWN + (
         'local "controlplane" +cp_tenants scram-sha-256\nhost "controlplane" +cp_tenants all reject\n'
+        f"local all {GUESTS} scram-sha-256\nhost all {GUESTS} all reject\n"
     )
     assert any("Direct access to the server is open" in line for line in house.pooler.warnings())
     hba = house.server.data / "pg_hba.conf"
@@ -141,6 +176,7 @@ def test_a_pooler_elsewhere_comes_from_its_address(house: House) -> None:
     assert pooling.hba_lines(pooler) == OWN + (
         'host "controlplane" +cp_tenants 192.0.2.7/32 scram-sha-256\nlocal "controlplane" +cp_tenants reject\n'
         'host "controlplane" +cp_tenants all reject\n'
+        f"host all {GUESTS} 192.0.2.7/32 scram-sha-256\nlocal all {GUESTS} reject\nhost all {GUESTS} all reject\n"
     )
     assert pooling.advice(pooler) == ""
     pooler.host = "127.0.0.1"

@@ -39,7 +39,7 @@ def database() -> Iterator[str]:
     yield name
     for schema in Tenant.objects.filter(cluster__dbname=name).values_list("schema_name", flat=True):
         found = Cluster.objects.get(dbname=name)
-        slots.remove_from_cluster(found.dsn(), schema)
+        slots.remove_from_cluster(found, schema)
     with psycopg.connect(URL, autocommit=True) as session:
         session.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

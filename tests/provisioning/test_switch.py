@@ -70,7 +70,7 @@ def pair(template: Any, cluster: Cluster) -> Iterator[Pair]:
     made = Pair(template, cluster)
     yield made
     for name in (made.incoming, made.aside):
-        slots.remove_from_cluster(cluster.dsn(), name)
+        slots.remove_from_cluster(cluster, name)
     made.slot.delete()
 
 
@@ -151,5 +151,5 @@ def test_without_a_superuser(template: Any) -> None:
             assert pair.names() == ["old"]
         finally:
             for name in (pair.live, pair.incoming, pair.aside):
-                slots.remove_from_cluster(cluster.dsn(), name)
+                slots.remove_from_cluster(cluster, name)
             pair.slot.delete()

@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from psycopg import sql
 
 from provisioning import services, slots
+from tenants.hardening import template as template_of_databases
 from tenants.hardening.prepare import prepare_cluster
 from tenants.models import AuditEvent, Cluster, ClusterLogin, Reaper
 from tenants.postgres import connect
@@ -62,6 +63,7 @@ def place(request: pytest.FixtureRequest, template: Any) -> Iterator[Arena]:
         names = list(ClusterLogin.objects.filter(cluster=cluster).values_list("username", flat=True))
         yield made
         with made.superuser() as session:
+            template_of_databases.drop(session, cluster)
             for name in names:
                 session.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name)))
 

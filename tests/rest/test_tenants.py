@@ -14,6 +14,7 @@ from tests.support.fixtures import fresh_slug
 
 FIELDS = {
     "id", "name", "slug", "state", "state_reason", "schema_name", "cluster", "template", "template_version", "plan",
+    "isolation_tier",
     "labels", "limits", "effective_limits", "created_at", "updated_at", "deleted_at", "purge_after", "links",
 }  # fmt: skip
 

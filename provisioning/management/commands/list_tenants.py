@@ -12,6 +12,7 @@ from tenants.management.base import ControlPlaneCommand
 from tenants.management.lookup import find_cluster, natural, pair
 from tenants.management.output import Output, ago
 from tenants.models import Tenant
+from tenants.models.tenants import on_server
 
 
 class Command(ControlPlaneCommand):
@@ -33,7 +34,7 @@ class Command(ControlPlaneCommand):
         parser.add_argument("--limit", type=natural, default=100, help="how many at most (default: 100)")
 
     def run(self, **options: Any) -> dict[str, Any]:
-        rows = Tenant.objects.select_related("plan", "cluster")
+        rows = Tenant.objects.select_related("plan", "cluster__host_cluster")
         if options["state"]:
             rows = rows.filter(state__in=options["state"])
         elif not options["all"]:
@@ -41,7 +42,7 @@ class Command(ControlPlaneCommand):
         if options["plan"]:
             rows = rows.filter(plan__slug=options["plan"])
         if options["cluster"]:
-            rows = rows.filter(cluster=find_cluster(options["cluster"]))
+            rows = rows.filter(on_server(find_cluster(options["cluster"])))
         if options["label"]:
             rows = rows.filter(labels__contains=dict(options["label"]))
         if text := options["search"]:

@@ -57,6 +57,7 @@ class Command(ControlPlaneCommand):
                 "template": f"{document['template']} v{document['template_version']}",
                 "cluster": document["cluster"],
                 "plan": document["plan"],
+                "isolation tier": document["isolation_tier"],
                 "limits": document["effective_limits"],
                 "own limits": document["limits"],
                 "labels": document["labels"],

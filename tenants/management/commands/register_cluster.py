@@ -32,6 +32,7 @@ class Command(ControlPlaneCommand):
   manage.py register_cluster eu-2 --host db2.internal --dbname controlplane --username controlplane
   manage.py register_cluster eu-2 --host db2.internal --dbname cp --username cp --password-file /run/secrets/eu-2
   manage.py register_cluster eu-2 … --public-host pool.example.com --public-port 6432 --pool-target 20
+  manage.py register_cluster bank-1 --host db9.internal --dbname cp --username cp --dedicated
 """
 
     def arguments(self, parser: CommandParser) -> None:
@@ -51,8 +52,14 @@ class Command(ControlPlaneCommand):
         )
         parser.add_argument("--max-parallel", type=natural, help="schemas cloned at the same time (default: 4)")
 
+        parser.add_argument(
+            "--dedicated", action="store_true",
+            help="reserve it for one tenant, on a plan of the tier cluster; others are never placed here",
+        )  # fmt: skip
+
     def run(self, **options: Any) -> dict[str, Any]:
         given = {name: options[name] for name in OPTIONS if options[name] is not None}
+        given |= {"dedicated": True, "pool_target": 0} if options["dedicated"] else {}
         address = {name: options[name] for name in ("name", "host", "port", "dbname", "username", "sslmode")}
         password = read_password(
             options["password_file"], given=os.environ.get(PASSWORD_VARIABLE), variable=PASSWORD_VARIABLE
@@ -70,4 +77,7 @@ class Command(ControlPlaneCommand):
                 "max parallel": document["max_parallel"],
             },
         )
-        out.line("Fill its warm pool: manage.py warm_pool --cluster " + document["name"], style="dim")
+        if document["dedicated"]:
+            out.line("It waits for a tenant on a plan of the tier cluster.", style="dim")
+        else:
+            out.line("Fill its warm pool: manage.py warm_pool --cluster " + document["name"], style="dim")

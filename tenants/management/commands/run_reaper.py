@@ -44,7 +44,7 @@ class Command(ControlPlaneCommand):
 
     def run(self, **options: Any) -> dict[str, Any]:
         if options["once"]:
-            rows = [find_cluster(name) for name in options["names"]] or list(Cluster.objects.all())
+            rows = [find_cluster(name) for name in options["names"]] or list(Cluster.objects.filter(host_cluster=None))
             return {"ended": [ended for row in rows for ended in self._once(row)]}
         logging.getLogger().setLevel(logging.INFO)
         end = threading.Event()

@@ -144,7 +144,7 @@ PROBES = [
     Probe("names by vacuum", "names", "leak", "", play=name_by_vacuum, control="SELECT 1", paths=("direct",)),
     Probe("database postgres", "connections", "escalate", "", connect=(("dbname", "postgres"),), paths=("direct",)),
     Probe("database template1", "connections", "escalate", "", connect=(("dbname", "template1"),), paths=("direct",)),
-    Probe("another tenants' database", "connections", "leak", "", connect=(("dbname", "{other}"),), paths=("direct",)),
+    Probe("another tenants' database", "connections", "leak", "", connect=(("dbname", "{other}"),)),
     Probe("as the victim without its password", "connections", "escalate", "", connect=(("user", "{b}_rw_a"),)),
     Probe("as the victim's other login", "connections", "escalate", "", connect=(("user", "{b}_rw_b"),)),
     Probe("as its owner", "connections", "escalate", "", connect=(("user", "{a}_owner"),)),

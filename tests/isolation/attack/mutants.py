@@ -81,6 +81,10 @@ MUTANTS: tuple[Mutant, ...] = (
            "ALTER ROLE {b}_rw_a IN DATABASE {db} SET search_path = {b}"),
     # The database.
     _grant("CONNECT", "DATABASE {db}", "PUBLIC"),
+    _grant("CONNECT", "DATABASE {other}", "{a}_rw_a"),
+    _grant("CONNECT", "DATABASE {other}", "cp_tenants"),
+    _grant("CONNECT", "DATABASE {db}", "cp_tenants"),
+    _member("{other_group}"),
     _grant("TEMPORARY", "DATABASE {db}", "PUBLIC"),
     _grant("TEMPORARY", "DATABASE {db}", "cp_tenants"),
     _grant("USAGE", "SCHEMA public", "PUBLIC"),

@@ -22,14 +22,13 @@ from tests.isolation.attack.stage import Stage
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 CONFIG = """
 [databases]
-{db} = host={host} port={port} dbname={db}
+{databases}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {listen}
 unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = {userlist}
-auth_user = {user}
 auth_query = SELECT usename, passwd FROM cp.pooler_lookup($1)
 pool_mode = transaction
 max_client_conn = 200
@@ -55,16 +54,13 @@ def pooled(stage: Stage) -> Iterator[str]:
 
 
 def _start(stage: Stage, place: Path, listen: int) -> subprocess.Popen[bytes]:
-    login = stage.cluster.dsn("pooler")
-    (place / "userlist.txt").write_text(f'"{login.user}" "{login.password}"\n')
-    config = CONFIG.format(
-        db=login.dbname,
-        host=login.host,
-        port=login.port,
-        listen=listen,
-        userlist=place / "userlist.txt",
-        user=login.user,
-    )
+    logins = [cluster.dsn("pooler") for cluster in (stage.cluster, stage.other)]
+    (place / "userlist.txt").write_text("".join(f'"{login.user}" "{login.password}"\n' for login in logins))
+    lines = [
+        f"{login.dbname} = host={login.host} port={login.port} dbname={login.dbname} auth_user={login.user}"
+        for login in logins
+    ]
+    config = CONFIG.format(databases="\n".join(lines), listen=listen, userlist=place / "userlist.txt")
     (place / "pgbouncer.ini").write_text(config)
     account = service_account()
     for file in (place, *place.iterdir()):

@@ -10,7 +10,7 @@ from tests.isolation.attack.probe import Probe
 
 FILE = Path(__file__).parents[1] / "residual.toml"
 # The most that may be listed at each level. These numbers go down, never up: whoever closes something lowers them.
-AT_MOST = {"baseline": 146, "lockdown": 68, "sealed": 30}
+AT_MOST = {"baseline": 145, "lockdown": 67, "sealed": 29}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from provisioning import imports, pool, services
 from provisioning.models import TemplateVersion
 from tenants.models import Cluster
 from tenants.schemas import compiler
-from tests.isolation.arena import Server, cluster_at, in_database
+from tests.isolation.arena import Server, cluster_at, group_of, in_database
 from tests.isolation.attack.probe import Probe
 from tests.support.fixtures import ACTOR, SOURCE, default_plan, fresh_slug
 
@@ -60,6 +60,7 @@ class Stage:
     victim: psycopg.Connection[Any]
     superuser: psycopg.Connection[Any]
     stack: ExitStack
+    other: Cluster
     _sessions: dict[str, psycopg.Connection[Any]] = field(default_factory=dict)
 
     def fill(self, text: str) -> str:
@@ -112,7 +113,7 @@ class Stage:
 @contextmanager
 def staged(server: Server, level: str, version: TemplateVersion) -> Iterator[Stage]:
     """A stage at a level; everything on it goes away at the end."""
-    with cluster_at(server, level) as cluster, ExitStack() as stack:
+    with cluster_at(server, level) as cluster, cluster_at(server, "baseline") as other, ExitStack() as stack:
         _extend(server, cluster)
         made = [_tenant(cluster, version, name) for name in ("attacker", "victim")]
         url = in_database(server.superuser_url, cluster.dbname)
@@ -121,13 +122,14 @@ def staged(server: Server, level: str, version: TemplateVersion) -> Iterator[Sta
         _furnish(superuser, b)
         victim = stack.enter_context(psycopg.connect(made[1].connection.dsn, autocommit=True, prepare_threshold=None))
         operator = stack.enter_context(psycopg.connect(cluster.dsn().conninfo(), autocommit=True))
-        names = {"a": a, "b": b, "db": cluster.dbname, "operator": cluster.username, "other": "controlplane"}
+        names = {"a": a, "b": b, "db": cluster.dbname, "operator": cluster.username}
+        names |= {"other": other.dbname, "other_group": group_of(other.dbname)}
         names |= {"pid": str(victim.info.backend_pid), "operator_pid": str(operator.info.backend_pid)}
         names |= {"slot": f"cp_{secrets.token_hex(6)}"} | _numbers(superuser, b)
         migrator = "" if level == "baseline" else _migrator(made[0].tenant)
         yield Stage(
             server, level, cluster, names, made[0].connection.dsn, made[1].connection.dsn, migrator, url,
-            made[0].tenant.effective_limits()["connection_limit"], victim, superuser, stack,
+            made[0].tenant.effective_limits()["connection_limit"], victim, superuser, stack, other,
         )  # fmt: skip
 
 
