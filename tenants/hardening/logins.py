@@ -51,6 +51,7 @@ RIGHTS: dict[str, Rights] = {
             "open_",
             "close_",
             "drop_",
+            "switch_",
         ),
         connections=100,  # as many processes keep up to eight each
         may_create=True,

@@ -18,8 +18,11 @@ from provisioning.isolation.check import check_isolation
 from provisioning.models import SchemaSlot
 from tenants import clusters, operations, secrets
 from tenants.hardening.prepare import prepare_cluster
+from tenants.identifiers import new_schema_name
 from tenants.models import Cluster, ClusterLogin, Tenant
-from tenants.postgres import close_pools
+from tenants.postgres import close_pools, connect
+from tenants.schemas import roles
+from tenants.schemas.switch import switch
 from tests.isolation.arena import SERVERS, Server, cluster_at, empty_cluster, superuser
 from tests.provisioning.support import can_log_in, log_in
 from tests.support.fixtures import ACTOR, SOURCE, fresh_slug
@@ -116,6 +119,28 @@ def test_what_beat_does_needs_it_neither(place: Any, template: Any) -> None:
     SchemaSlot.objects.filter(pk=waiting.pk).update(state=SchemaSlot.State.RETIRING)
     pool.reap_slots()
     assert not SchemaSlot.objects.filter(pk=waiting.pk).exists()
+    services.delete_tenant(tenant_id=made.tenant.pk, reason="a test", **BY)
+
+
+def test_one_schema_takes_the_place_of_another_and_back(place: Any, template: Any) -> None:
+    _, cluster = place
+    made = create(cluster, template, warm=True)
+    assert made.connection is not None
+    slot, live = slots.reserve(cluster, template), made.tenant.schema_name
+    assert slots.build(slot)
+    with log_in(made.connection) as session:
+        session.execute("INSERT INTO customers (name) VALUES ('mine')")
+    counted = []
+    for incoming, aside in ((slot.schema_name, aside_name := new_schema_name()), (aside_name, slot.schema_name)):
+        with connect(cluster.work_dsn(), autocommit=True) as link:
+            roles.close_logins(link, live, roles.logins(live))
+            switch(link, live=live, incoming=incoming, aside=aside)
+            roles.open_logins(link, live, [made.connection.user])
+        with log_in(made.connection) as session:
+            counted.append(session.execute("SELECT count(*) FROM customers WHERE name = 'mine'").fetchone())
+    assert counted == [(0,), (1,)]
+    assert check_isolation(cluster=cluster, sample=5, **BY).ok
+    slots.remove(slot)
     services.delete_tenant(tenant_id=made.tenant.pk, reason="a test", **BY)
 
 
