@@ -155,6 +155,7 @@ def _copy(
         matviews=[r.name for r in view.relations if r.kind == "m" and r.populated],
         parts=sorted(files.parts, key=lambda part: part.number),
         files=files.names,
+        extensions=[list(row) for row in connection.execute(QUERIES["extensions"]).fetchall()],
         proof=proof_of(found, proof, states),
         meta={},
     )

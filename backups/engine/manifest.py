@@ -70,6 +70,7 @@ class Manifest:
     matviews: list[str]
     parts: list[Part]
     files: list[str]
+    extensions: list[list[str]]
     proof: dict[str, Any]
     meta: dict[str, Any]
     milliseconds: int = 0

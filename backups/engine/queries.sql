@@ -40,6 +40,12 @@ SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_repl
        pg_catalog.clock_timestamp(), pg_catalog.pg_is_in_recovery(),
        pg_catalog.current_setting('server_encoding'), pg_catalog.current_setting('block_size')::int
 
+-- name: extensions
+-- What the database has of extensions: a schema of it may need them.
+SELECT e.extname::text, n.nspname::text, e.extversion
+FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+WHERE e.extname <> 'plpgsql' ORDER BY e.extname
+
 -- name: export
 -- A name by which other sessions see what this one sees.
 SELECT pg_catalog.pg_export_snapshot()

@@ -60,7 +60,8 @@ def write(storage: LocalStorage, keyring: KeyRing, files: Iterable[Iterable[byte
         backup=key.backup, created_at="2026-11-23T10:00:00+00:00", snapshot_at="2026-11-23T10:00:00+00:00", lsn="0/0",
         server_version_num=180000, encoding="UTF8", schema="t_x", fingerprint="f", template_fingerprint="f",
         definition=1, registry=None, tables=[Table("t ä", "t ä", ["a"], "text", 1, 1, [1])],
-        sequences=[SequenceState("s", 2**63 - 1, True)], matviews=["m"], parts=parts, files=names, proof={},
+        sequences=[SequenceState("s", 2**63 - 1, True)], matviews=["m"], parts=parts, files=names, extensions=[],
+        proof={},
         meta={"tenant": "ä"}, milliseconds=1500, key=keyring.wrap(key), data_key=key,
     )  # fmt: skip
     write_manifest(storage, prefix, manifest.encoded())
