@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.db.models import PROTECT, SET_NULL, ForeignObjectRel
+
 from tenants import audit
 from tenants.actors import Actor, Source
 from tenants.exceptions import Conflict
@@ -53,6 +55,15 @@ def _take(tenant: Tenant, *, only: Cluster | None) -> Cluster:
     )
 
 
+def _hand_over(place: Cluster, host: Cluster) -> None:
+    """What outlives the database (its tenant, backups, history of any kind) was on its host's server, and points there
+    from now on; what is only of use with it goes with it."""
+    for relation in place._meta.get_fields(include_hidden=True):
+        if isinstance(relation, ForeignObjectRel) and relation.on_delete in (PROTECT, SET_NULL):
+            name = relation.field.name
+            relation.related_model._base_manager.filter(**{name: place}).update(**{name: host})
+
+
 def leave(tenant: Tenant, *, actor: Actor, source: Source) -> None:
     """Take the place away again, when nothing of the tenant is left there; in the caller's transaction.
 
@@ -60,7 +71,7 @@ def leave(tenant: Tenant, *, actor: Actor, source: Source) -> None:
     """
     place = tenant.cluster
     if place.host_cluster is not None:
-        Tenant.objects.filter(pk=tenant.pk).update(cluster=place.host_cluster)
+        _hand_over(place, place.host_cluster)
         tenant.cluster = place.host_cluster
         place.delete()
     elif Cluster.objects.filter(pk=place.pk, dedicated_to=tenant.pk).update(dedicated_to=None):

@@ -8,7 +8,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.utils import timezone
 
+from backups.models import KeptSchema
 from provisioning import credentials, services
 from provisioning.isolation.check import check_isolation
 from provisioning.models import SchemaSlot, TemplateVersion
@@ -122,8 +124,13 @@ def test_the_whole_life(house: House) -> None:
     act(services.undelete_tenant, tenant)
     with log_in(rotated) as session:
         assert session.execute("SELECT count(*) FROM customers WHERE name = 'x'").fetchone() == (1,)
+    kept = KeptSchema.objects.create(
+        tenant=tenant, cluster=own, schema_name=schema, keep_until=timezone.now(), state="dropped"
+    )
     assert house.purge(tenant).state == "succeeded"
     assert house.nothing_is_left(schema)
+    kept.refresh_from_db()
+    assert kept.cluster == house.cluster, "history stays"
     tenant.refresh_from_db()
     assert (tenant.state, tenant.cluster) == ("purged", house.cluster)
     actions = set(AuditEvent.objects.filter(tenant_id=tenant.pk).values_list("action", flat=True))
