@@ -7,6 +7,7 @@ class BackupsConfig(AppConfig):
 
     def ready(self) -> None:
         """Tell the operations who carries out which kind of work."""
-        from backups import workflows  # models must be loaded first
+        from backups import restores, workflows  # models must be loaded first
 
         workflows.register()
+        restores.register()

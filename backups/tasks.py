@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.conf import settings
 
-from backups.services import due, removal, verify
+from backups.services import due, kept, removal, verify
 
 
 @shared_task(name="backups.start_due")
@@ -50,3 +50,9 @@ def sweep_storages() -> int:
 def verify_due() -> int:
     """Have the backups read again that were read longest ago."""
     return verify.verify_due()
+
+
+@shared_task(name="backups.drop_kept")
+def drop_kept() -> int:
+    """Drop what restores have set aside and nobody confirmed in time."""
+    return kept.drop_due()

@@ -83,7 +83,7 @@ def take_backup(run: Run) -> None:
     with passing_trouble():
         with run.step("copy the data") as needed:
             if needed:
-                copy = _files_of_this_attempt(run, backup, copy)
+                copy = files_of_this_attempt(run, backup, copy)
                 watch = Watch(run, share=(0, 80))
                 manifest = capturing.capture_tenant(
                     run.tenant, backup, storage=storage, prefix=copy.prefix, keyring=ring, dsn=dsn,
@@ -104,10 +104,10 @@ def take_backup(run: Run) -> None:
                 if needed:
                     copies.lock_files(storage, copy.prefix, until)
     with run.finish(backup=str(backup.pk), rows=manifest.rows, bytes=manifest.stored_bytes):
-        _write_down(run, backup, copy, manifest, until)
+        write_down(run, backup, copy, manifest, until)
 
 
-def _files_of_this_attempt(run: Run, backup: Backup, copy: BackupCopy) -> BackupCopy:
+def files_of_this_attempt(run: Run, backup: Backup, copy: BackupCopy) -> BackupCopy:
     """An attempt that follows another begins with a name of its own; what the other left is for the reaper."""
     if run.attempt == 1:
         return copy
@@ -120,7 +120,8 @@ def _files_of_this_attempt(run: Run, backup: Backup, copy: BackupCopy) -> Backup
     return copy
 
 
-def _write_down(run: Run, backup: Backup, copy: BackupCopy, manifest: Manifest, until: datetime | None) -> None:
+def write_down(run: Run, backup: Backup, copy: BackupCopy, manifest: Manifest, until: datetime | None) -> None:
+    """The backup is there, in the caller's transaction."""
     now, at = timezone.now(), datetime.fromisoformat(manifest.snapshot_at)
     values: dict[str, Any] = {
         "now": now, "backup": backup.pk, "prefix": copy.prefix, "snapshot_at": at, "lsn": manifest.lsn,
@@ -147,7 +148,7 @@ def undo_take(run: Run) -> None:
     backup = backup_of(run)
     with run.step("remove files") as needed:
         if needed:
-            _remove_unfinished(backup)
+            remove_unfinished(backup)
     error = run.operation.unwinding or {}
     with run.end():
         now, text = timezone.now(), str(error.get("message", ""))[:500]
@@ -164,7 +165,8 @@ def undo_take(run: Run) -> None:
             _note_failure(backup, now, text)
 
 
-def _remove_unfinished(backup: Backup) -> None:
+def remove_unfinished(backup: Backup) -> None:
+    """Take away the files of copies that were being written."""
     for copy in backup.copies.select_related("storage").filter(state=Copy.WRITING):
         try:
             remove_copy(copy)

@@ -18,7 +18,7 @@ from tenants.actors import Actor, Source
 from tenants.exceptions import Conflict, InvalidInput, NotFound
 from tenants.models import Operation, Tenant, TenantRole
 
-KINDS = ("tenant.provision", "credentials.rotate")
+KINDS = ("tenant.provision", "credentials.rotate", "backup.restore_copy")
 
 
 def collect_credentials(*, operation_id: Any, actor: Actor, source: Source) -> Connection:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from provisioning import placement, slots
 from provisioning.models import SchemaSlot, TenantCredential
-from tenants import audit, databases, operations, pooling, schemas
+from tenants import access, audit, belongings, databases, operations, pooling, schemas
 from tenants.exceptions import ClusterError, Conflict
 from tenants.identifiers import role_name
 from tenants.models import Domain, Tenant, TenantRole
@@ -75,7 +75,7 @@ def provision(run: Run) -> None:
     collected = warm and run.attempt == 1
     with run.finish(warm=warm, credentials="collected" if collected else "uncollected"):
         login = slots.first_login(slot)
-        _activate(run.tenant, login, collected=collected)
+        activate(run.tenant, login, collected=collected)
         _record(run, "tenant.provision", before={"state": State.PROVISIONING}, schema=slot.schema_name, login=login)
 
 
@@ -90,7 +90,8 @@ def _make_database(run: Run, slot: SchemaSlot) -> None:
             pooling.sync_soon(slot.cluster)
 
 
-def _activate(tenant: Tenant, login: str, *, collected: bool) -> None:
+def activate(tenant: Tenant, login: str, *, collected: bool) -> None:
+    """The tenant is active and this its login, in the caller's transaction. Raises Conflict."""
     now = timezone.now()
     values = {"tenant": tenant.pk, "login": login, "now": now, "collected_at": now if collected else None}
     with connection.cursor() as cursor:
@@ -128,13 +129,7 @@ def _close_all_logins(run: Run) -> None:
     """Step: nobody gets in and nobody is in; checked, not assumed."""
     with run.step("close logins and end sessions") as needed:
         if needed:
-            schema = run.tenant.schema_name
-            with session(run.tenant.cluster.work_dsn()) as link:
-                names = [*roles.all_logins(schema), *roles.additional_logins(link, schema)]
-                roles.close_logins(link, schema, names)
-                pooling.end_clients(run.tenant.cluster, names)
-                if still := roles.able_to_log_in(link, names):
-                    raise ClusterError(f"{min(still)} can still log in.")
+            access.shut(run.tenant)
 
 
 def _open_issued_logins(run: Run) -> None:
@@ -239,6 +234,9 @@ def purge(run: Run) -> None:
     _close_all_logins(run)
     # From here on it cannot be brought back: undelete looks at this.
     Tenant.objects.filter(pk=tenant.pk).update(restore_state="")
+    with run.step("drop what is beside it") as needed:
+        if needed:
+            belongings.remove_all(tenant, run.alive)
     with run.step("drop schema") as needed:
         if needed:
             slots.remove_from_cluster(place, tenant.schema_name, keep_roles=True, on_batch=lambda _: run.alive())

@@ -25,7 +25,7 @@ from backups.engine.sessions import opened
 from backups.engine.verify import verify_stored
 from backups.storage.base import Storage
 from tenants import schemas
-from tenants.exceptions import Conflict, ControlPlaneError, NotFound
+from tenants.exceptions import Conflict, ControlPlaneError, LeaseLost, NotFound
 from tenants.identifiers import OWNER, READ_ONLY, READ_WRITE, role_name
 from tenants.postgres import Dsn, translate
 from tenants.schemas import roles
@@ -283,8 +283,16 @@ class _Restore:
         return found
 
     def take_away(self) -> None:
-        """Leave nothing of a restore that failed; its roles are the caller's."""
+        """Leave nothing of a restore that failed; its roles are the caller's, and so is a schema that somebody else has
+        begun to make meanwhile."""
         self.loader.stopped = True
+        try:
+            if self._on_alive:
+                self._on_alive()
+        except LeaseLost:
+            return
+        except ControlPlaneError:
+            pass  # cancelled, which is why it is taken away
         try:
             with opened(self._dsn) as connection:
                 schemas.drop(connection, self._schema)

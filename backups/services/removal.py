@@ -30,6 +30,7 @@ Copy = BackupCopy.State
 PAGE = 200
 SWEEP_AFTER = timedelta(hours=6)
 RETRY_LOCKED = timedelta(hours=1)
+TAKING = ("backup.take", "backup.restore")  # a restore takes one of the present state before
 
 
 def expire_due(limit: int = 1_000) -> int:
@@ -139,7 +140,7 @@ def reap(limit: int = 500) -> int:
 
 def _fail_orphans() -> None:
     """Copies that are said to be written by operations that are over."""
-    working = Operation.objects.filter(pk=OuterRef("backup__operation"), kind="backup.take", state__in=OPEN_STATES)
+    working = Operation.objects.filter(pk=OuterRef("backup__operation"), kind__in=TAKING, state__in=OPEN_STATES)
     copying = Operation.objects.filter(kind="backup.copy", state__in=OPEN_STATES).values_list("params", flat=True)
     kept = [params["copy"] for params in copying]
     BackupCopy.objects.filter(~Exists(working), state=Copy.WRITING).exclude(pk__in=kept).update(

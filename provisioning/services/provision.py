@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Model
 
 from provisioning import placement, pool, resolve, slots
@@ -12,6 +12,7 @@ from provisioning.services.common import Provisioned, State, connection_of
 from tenants import audit, operations, secrets
 from tenants.actors import Actor, Source
 from tenants.exceptions import Conflict
+from tenants.founding import slug_of_its_own
 from tenants.identifiers import LOGIN_SUFFIXES, check_labels, check_name, check_slug, new_schema_name, role_name
 from tenants.models import Domain, Operation, Tenant, TenantRole, Tier
 
@@ -63,20 +64,13 @@ def _begin_provisioning(
     tenant: Tenant, version: TemplateVersion, *, warm: bool, named: bool, actor: Actor, source: Source
 ) -> Operation:
     domain = Domain(tenant=tenant, domain=f"{tenant.slug}.{settings.TENANT_BASE_DOMAIN}", is_primary=True)
-    try:
-        with transaction.atomic():
-            slot = pool.claim_slot(tenant.cluster, version, tenant) if warm else None
-            if slot is None:
-                tenant.schema_name = new_schema_name()
-                placement.place(tenant, named=named, actor=actor, source=source)
-                slot = slots.new(tenant.cluster, version, tenant=tenant)
-            return _start_provisioning(tenant, slot, tenant, domain, actor=actor, source=source)
-    except IntegrityError as error:
-        if "live_slug_once" in str(error) or "domain" in str(error):
-            raise Conflict(
-                f"The slug '{tenant.slug}' is taken.", code="slug_taken", hint="Choose another one."
-            ) from error
-        raise
+    with slug_of_its_own(tenant.slug), transaction.atomic():
+        slot = pool.claim_slot(tenant.cluster, version, tenant) if warm else None
+        if slot is None:
+            tenant.schema_name = new_schema_name()
+            placement.place(tenant, named=named, actor=actor, source=source)
+            slot = slots.new(tenant.cluster, version, tenant=tenant)
+        return _start_provisioning(tenant, slot, tenant, domain, actor=actor, source=source)
 
 
 def _start_provisioning(

@@ -56,6 +56,12 @@ def clone(
         prove(connection)
 
 
+def end_users(connection: Connection[Any], schema: str) -> int:
+    """End all other sessions that hold anything of the schema: of somebody who was believed dead. Returns how many."""
+    row = connection.execute(QUERIES["end_schema_users"], [f'"{check_schema_name(schema)}"']).fetchone()
+    return int(row[0]) if row else 0
+
+
 def drop(connection: Connection[Any], schema: str, *, on_batch: Callable[[int], None] | None = None) -> None:
     """Drop the schema with all it holds, in batches that stay under the lock limit.
 

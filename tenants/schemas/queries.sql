@@ -108,3 +108,12 @@ SELECT pg_get_functiondef(p.oid)
 FROM pg_proc AS p
 WHERE p.pronamespace = %(schema)s::regnamespace AND p.prokind IN ('f', 'p', 'w')
   AND (strpos(p.prosrc, %(name)s) > 0 OR strpos(array_to_string(p.proconfig, ' '), %(name)s) > 0);
+
+-- name: end_schema_users
+-- Ends other sessions that hold a lock on a relation of this schema, and says how many.
+SELECT count(pg_terminate_backend(pid)) FROM (
+  SELECT DISTINCT l.pid
+  FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation
+  WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND c.relnamespace = to_regnamespace(%s) AND l.pid <> pg_backend_pid()
+) AS holding;

@@ -1,0 +1,23 @@
+"""How restores are carried out: idempotent steps, each of which anybody may run again."""
+
+from __future__ import annotations
+
+from tenants import belongings, operations
+from tenants.operations import Workflow
+
+
+def register() -> None:
+    """Make these known to the operations."""
+    from backups.restores import copying, replacing, settling
+    from backups.services import restore
+
+    for workflow in (
+        Workflow(
+            "backup.restore_copy", copying.restore_copy, copying.undo, retry=restore.retry_copy, heavy=True, steps=4
+        ),
+        Workflow("backup.restore", replacing.restore_same, replacing.undo, heavy=True, steps=7),
+        Workflow("backup.undo_restore", settling.undo_restore, settling.undo_undoing, steps=4),
+        Workflow("backup.drop_kept", settling.drop_kept, heavy=True, cancellable=False),
+    ):
+        operations.register(workflow)
+    belongings.register(settling.remove_of)
