@@ -38,9 +38,9 @@ class Founder(Protocol):
     """Who makes tenants."""
 
     def found(self, wanted: Wanted, *, actor: Actor, source: Source) -> tuple[Tenant, list[Model]]:
-        """A new tenant, `provisioning`, with its place by its plan's tier, and the rows to insert, its own first; in the
-        caller's transaction.
+        """A new tenant, `provisioning`, with its place by its plan's tier, and the rows to insert, its own first.
 
+        In the caller's transaction.
         Raises InvalidInput for what is not right or not there, Conflict (`cluster_disabled`, `no_free_cluster`).
         """
 

@@ -216,3 +216,16 @@ def test_cancelled_at_any_step_the_tenant_is_as_it_was(
         for schema in (begun.kept.schema_name, begun.kept.incoming_schema):
             assert leftovers(home.cluster, schema) == [], chosen
         assert not Backup.objects.filter(origin_id=mine.pk, state="running").exists()
+
+
+def test_a_purge_takes_along_what_was_set_aside(tenant: Callable[..., Any], home: Any) -> None:
+    mine = tenant()
+    begun = restored(mine, back_up(mine), backup_before=False)
+    services.delete_tenant(tenant_id=mine.pk, **BY)
+    purge = services.purge_tenant(tenant_id=mine.pk, confirm_slug=mine.slug, reason="test", force=True, **BY)
+    assert purge.operation is not None
+    done(purge.operation)
+    kept = KeptSchema.objects.get(pk=begun.kept.pk)
+    assert kept.state == "dropped"
+    for schema in (mine.schema_name, kept.schema_name, kept.incoming_schema):
+        assert leftovers(home.cluster, schema) == []
