@@ -47,6 +47,15 @@ _NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         ),
     ),
     (
+        "Backups",
+        (
+            ("Backups", "backups_backup_changelist", "backup", "backups.view_backup"),
+            ("Overdue", "backups_backup_overdue", "running_with_errors", "backups.view_backup"),
+            ("Policies", "backups_backuppolicy_changelist", "event_repeat", "backups.view_backuppolicy"),
+            ("Storages", "backups_storage_changelist", "hard_drive", "backups.view_storage"),
+        ),
+    ),
+    (
         "Access",
         (
             (

@@ -50,6 +50,12 @@ def expire_due(limit: int = 1_000) -> int:
     return begun
 
 
+def expire_tenant(tenant: Tenant) -> int:
+    """As `expire_due`, for one tenant."""
+    doomed = history.decide([tenant])[tenant.pk].doomed
+    return _begin(tenant, doomed) if doomed and not _expiring(tenant) else 0
+
+
 def _expiring(tenant: Tenant) -> bool:
     return Operation.objects.filter(tenant=tenant, kind="backup.expire", state__in=OPEN_STATES).exists()
 

@@ -12,7 +12,9 @@ from django.core.management import get_commands, load_command_class
 from tenants.management.base import ControlPlaneCommand
 
 TESTS = Path(__file__).resolve().parents[1]
-OURS = {name: app for name, app in get_commands().items() if app in ("tenants", "provisioning", "controlplane")}
+OURS = {
+    name: app for name, app in get_commands().items() if app in ("tenants", "provisioning", "backups", "controlplane")
+}
 LIKE_OURS = {name for name, app in OURS.items() if isinstance(load_command_class(app, name), ControlPlaneCommand)}
 
 
