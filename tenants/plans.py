@@ -22,6 +22,8 @@ EDITABLE = (
     "rotation_jitter_days",
     "rotation_overlap_minutes",
     "rotation_deadline_days",
+    "on_violation",
+    "purge_needs_approval",
     "grace_days",
 )
 

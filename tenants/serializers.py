@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from tenants.identifiers import MAX_LABEL_VALUE, MAX_LABELS, MAX_NAME_LENGTH, check_labels, check_name, check_slug
-from tenants.models import AuditEvent, Cluster, Operation, Pooler, Tenant, Tier
+from tenants.models import AuditEvent, Cluster, Operation, Plan, Pooler, Tenant, Tier
 from tenants.models.isolation import LogPlace
 from tenants.models.plans import LIMITS
 from tenants.rest.fields import CheckedField, StrictSerializer, TextField, WholeNumberField, checked
@@ -518,6 +518,11 @@ class PlanSerializer(serializers.Serializer[Any]):
     rotation_jitter_days = serializers.IntegerField(help_text="How much before `rotation_max_age_days`, at most.")
     rotation_overlap_minutes = serializers.IntegerField()
     rotation_deadline_days = serializers.IntegerField(help_text="After the overlap: when an old login closes anyway.")
+    on_violation = serializers.ChoiceField(
+        choices=Plan.OnViolation.choices, allow_blank=True,
+        help_text="What happens to a tenant found to reach what is not its own; empty: as the installation says.",
+    )  # fmt: skip
+    purge_needs_approval = serializers.BooleanField(help_text="A purge waits for a second person.")
     grace_days = serializers.IntegerField()
 
     @extend_schema_field(LIMITS_SCHEMA)

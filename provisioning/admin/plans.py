@@ -55,6 +55,13 @@ class PlanForm(PageForm):
         validators=[MinValueValidator(1), MaxValueValidator(365)],
         help_text="After that, an old login that is still used, or whose successor nobody has collected, is closed.",
     )
+    on_violation = forms.ChoiceField(
+        choices=Plan.OnViolation.choices, required=False, label="On a violation of isolation",
+        help_text="What happens to a tenant whose logins are found to reach what is not its own.",
+    )  # fmt: skip
+    purge_needs_approval = forms.BooleanField(
+        required=False, label="A purge needs a second person", help_text="Whatever PURGE_NEEDS_APPROVAL says."
+    )
     grace_days = forms.IntegerField(
         validators=[MinValueValidator(0), MaxValueValidator(365)], help_text="From deletion to purge."
     )

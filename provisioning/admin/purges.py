@@ -22,7 +22,7 @@ from tenants.callers import actor_of, source_of
 class PurgeRequestAdmin(ControlPlaneAdmin):
     """Who asked, why, until when; and what somebody else decided."""
 
-    empty_hint = "Purges wait here where PURGE_NEEDS_APPROVAL is set."
+    empty_hint = "Purges wait here where PURGE_NEEDS_APPROVAL or the plan asks for a second person."
     list_display = ("tenant", "state_badge", "requested_by", "age_text", "expires_at", "decided_by")
     list_filter = ("state",)
     list_select_related = ("tenant",)

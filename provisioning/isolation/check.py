@@ -26,6 +26,7 @@ from tenants.models import (
     Cluster,
     IsolationCheck,
     IsolationFinding,
+    Plan,
     Pooler,
     Tenant,
     TenantProbe,
@@ -50,9 +51,9 @@ def check_isolation(
     """Prove all schemas of a cluster by its catalog; try with the logins of `tenants` and of a sample of those that
     were tried longest ago (`ISOLATION_PROBE_SAMPLE`; the new ones come first).
 
-    What is found is kept until a later check does not find it; a new critical finding is audited, and, where
-    `ISOLATION_ON_VIOLATION` is `suspend`, its offender is suspended. A cluster that cannot be read gives a check with
-    `error`, and raises nothing.
+    What is found is kept until a later check does not find it; a new critical finding is audited, and its offender is
+    suspended where `on_violation` of its plan, or else `ISOLATION_ON_VIOLATION`, says so. A cluster that cannot be read
+    gives a check with `error`, and raises nothing.
     """
     begun = time.monotonic()
     check = IsolationCheck(cluster=cluster, started_at=timezone.now())
@@ -205,8 +206,7 @@ def _note(
         IsolationFinding.objects.bulk_create(new)
         _record("isolation.violation", new, cluster, actor=actor, source=source)
         _record("isolation.resolved", gone, cluster, actor=actor, source=source)
-    if settings.ISOLATION_ON_VIOLATION == "suspend":
-        _suspend(cluster, {one.offender for one in fresh.values() if one.severity == Severity.CRITICAL})
+    _act(cluster, {one.offender for one in fresh.values() if one.severity == Severity.CRITICAL})
 
 
 def _looked_at(row: IsolationFinding, probed: set[str], unread: set[str] | None) -> bool:
@@ -238,7 +238,9 @@ def _record(
 
 
 def _owners(cluster: Cluster, schemas: Iterable[str]) -> dict[str, Tenant]:
-    return {t.schema_name: t for t in Tenant.objects.filter(cluster=cluster, schema_name__in=set(schemas) - {""})}
+    names = set(schemas) - {""}
+    found = Tenant.objects.filter(cluster=cluster, schema_name__in=names).select_related("plan") if names else ()
+    return {tenant.schema_name: tenant for tenant in found}
 
 
 def _told(row: IsolationFinding) -> dict[str, Any]:
@@ -248,10 +250,11 @@ def _told(row: IsolationFinding) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _suspend(cluster: Cluster, offenders: set[str]) -> None:
-    """Close the path of those that can reach too far, at once."""
+def _act(cluster: Cluster, offenders: set[str]) -> None:
+    """Close the path of those that can reach too far, at once, where their plan (or else the setting) says so."""
     for tenant in _owners(cluster, offenders).values():
-        if tenant.state == Tenant.State.ACTIVE:
+        policy = tenant.plan.on_violation or settings.ISOLATION_ON_VIOLATION
+        if tenant.state == Tenant.State.ACTIVE and policy == Plan.OnViolation.SUSPEND:
             try:
                 services.suspend_tenant(
                     tenant_id=tenant.pk, reason="It can reach what is not its own: see its isolation findings.",

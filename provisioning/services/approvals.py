@@ -1,4 +1,4 @@
-"""The second pair of eyes: with PURGE_NEEDS_APPROVAL a purge waits until another person approves it."""
+"""The second pair of eyes: a purge waits until another person approves it, by PURGE_NEEDS_APPROVAL or by the plan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from provisioning.services.common import Outcome, check_reason
 from tenants import audit
 from tenants.actors import SYSTEM, Actor, Source
 from tenants.exceptions import Conflict, NotFound, PermissionRefused
-from tenants.models import ApiKey, Operation, Tenant
+from tenants.models import ApiKey, AuditEvent, Operation, Plan, Tenant
 
 State = PurgeRequest.State
 
@@ -28,9 +28,14 @@ class AwaitingApproval(Outcome):
     request: PurgeRequest
 
 
-def approval_needed() -> bool:
-    """Whether a purge has to wait for a second person."""
-    return bool(settings.PURGE_NEEDS_APPROVAL)
+def approval_needed(tenant: Tenant) -> bool:
+    """Whether a purge has to wait for a second person: by the setting, by the tenant's plan, or by one that it once
+    had, since otherwise whoever may purge alone would change the plan first."""
+    if settings.PURGE_NEEDS_APPROVAL or tenant.plan.purge_needs_approval:
+        return True
+    strict = list(Plan.objects.filter(purge_needs_approval=True).values_list("slug", flat=True))
+    changes = AuditEvent.objects.filter(tenant_id=tenant.pk, action="tenant.update")
+    return bool(strict) and changes.filter(before__plan__in=strict).exists()
 
 
 def _principals(actor: Actor) -> set[str]:

@@ -95,7 +95,7 @@ def purge_tenant(
     """Destroy a deleted tenant for good; a worker does it. `confirm_slug` must be its slug, typed again.
 
     Before the grace period is over, and for tenants that are not deleted, only with `force`. Where a second person
-    has to approve (PURGE_NEEDS_APPROVAL) nothing is done yet, and the answer is an AwaitingApproval.
+    has to approve (PURGE_NEEDS_APPROVAL, or its plan) nothing is done yet, and the answer is an AwaitingApproval.
     """
     tenant = get_tenant(tenant_id)
     if confirm_slug != tenant.slug:
@@ -107,7 +107,7 @@ def purge_tenant(
         raise Conflict("The grace period is not over.", code="grace_period", hint="Use force to purge it now.")
     if not force:
         require(tenant, "purged", State.DELETED)
-    if approvals.approval_needed():
+    if approvals.approval_needed(tenant):
         require(tenant, "purged", State.ACTIVE, State.SUSPENDED, State.DELETED)
         return approvals.request_purge(
             tenant=tenant, force=force, reason=check_reason(reason), actor=actor, source=source

@@ -43,6 +43,13 @@ class Tier(models.TextChoices):
 class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin is untyped
     """Limits that tenants of one kind share. Times in ms, sizes in bytes or kB."""
 
+    class OnViolation(models.TextChoices):
+        """What happens to a tenant that is found to reach what is not its own."""
+
+        AS_SET = "", "as ISOLATION_ON_VIOLATION says"
+        REPORT = "report", "report it"
+        SUSPEND = "suspend", "suspend it at once"
+
     slug = models.SlugField(max_length=40, unique=True)
     name = models.CharField(max_length=80)
     is_default = models.BooleanField(default=False)
@@ -82,6 +89,13 @@ class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin
         validators=[MinValueValidator(1), MaxValueValidator(365)],
         help_text="After the overlap: an old login that is still used, or whose successor nobody has collected, is "
         "closed then.",
+    )
+    on_violation = models.CharField(
+        max_length=8, choices=OnViolation.choices, default=OnViolation.AS_SET, blank=True,
+        help_text="What happens to a tenant that is found to reach what is not its own.",
+    )  # fmt: skip
+    purge_needs_approval = models.BooleanField(
+        default=False, help_text="A purge waits for a second person, whatever PURGE_NEEDS_APPROVAL says."
     )
     grace_days = models.PositiveIntegerField(default=7, validators=[MaxValueValidator(365)])
     created_at = models.DateTimeField(auto_now_add=True)

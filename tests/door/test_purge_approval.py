@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from provisioning import maintenance, services
 from provisioning.models import PurgeRequest
+from tenants import plans
 from tenants.actors import Actor, Source
 from tenants.exceptions import Conflict, PermissionRefused
 from tenants.models import AuditEvent, Tenant
@@ -17,6 +18,7 @@ from tests.admin.conftest import make_tenant, tenant  # noqa: F401
 from tests.admin.support import tenant_url, url
 from tests.commands.support import call, refusal
 from tests.rest.support import problem
+from tests.support.fixtures import fresh_slug
 
 ANN, BEN = Actor("user", "900001", "ann-of-approvals"), Actor("user", "900002", "ben-of-approvals")
 HERE = Source(channel="admin", request_id="tests")
@@ -155,3 +157,19 @@ def test_without_the_setting_nobody_waits(tenant, settings):  # noqa: F811
     )
     assert done.operation.kind == "tenant.purge"
     assert not PurgeRequest.objects.filter(tenant=tenant).exists()
+
+
+def test_a_plan_asks_for_a_second_person_by_itself_and_changing_it_does_not_help(tenant, settings):  # noqa: F811
+    settings.PURGE_NEEDS_APPROVAL = False
+    who = {"actor": ANN, "source": HERE}
+    strict = plans.create_plan(slug=fresh_slug("strict"), name="Strict", purge_needs_approval=True, **who)
+    purge = {"tenant_id": tenant.pk, "confirm_slug": tenant.slug, "reason": "gone", "force": True, **who}
+    before = tenant.plan.slug
+    services.update_tenant(tenant_id=tenant.pk, changes={"plan": strict.slug}, **who)
+    asked = services.purge_tenant(**purge)
+    assert asked.operation is None
+    services.reject_purge(request_id=asked.request.pk, reason="no", **who)
+    services.update_tenant(tenant_id=tenant.pk, changes={"plan": before}, **who)
+    again = services.purge_tenant(**purge)
+    assert again.operation is None
+    assert services.approve_purge(request_id=again.request.pk, actor=BEN, source=HERE).operation.kind == "tenant.purge"

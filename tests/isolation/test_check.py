@@ -14,6 +14,7 @@ from psycopg import sql
 
 from provisioning import isolation, services, slots
 from provisioning.isolation.check import PURPOSE, check_isolation
+from tenants import plans
 from tenants.hardening.proof import prove
 from tenants.models import AuditEvent, Cluster, IsolationFinding, Tenant, TenantProbe
 from tenants.postgres import connect
@@ -215,6 +216,22 @@ def test_by_policy_the_offender_is_shut_out_at_once(fleet: Fleet) -> None:
     finally:
         fleet.sabotage(f"REVOKE {{b}}_rw FROM {made.connection.user}")
     assert fleet.check().ok
+
+
+@pytest.mark.parametrize(
+    ("policy", "setting", "state"), [("suspend", "report", "suspended"), ("report", "suspend", "active")]
+)
+def test_the_plan_goes_before_the_setting(fleet: Fleet, policy: str, setting: str, state: str) -> None:
+    made = fleet.tenant()
+    own = plans.create_plan(slug=fresh_slug("plan"), name="Own", on_violation=policy, actor=ACTOR, source=SOURCE)
+    services.update_tenant(tenant_id=made.tenant.pk, changes={"plan": own.slug}, actor=ACTOR, source=SOURCE)
+    fleet.sabotage(f"GRANT {{b}}_rw TO {made.connection.user}")
+    try:
+        with override_settings(ISOLATION_ON_VIOLATION=setting):
+            fleet.check()
+        assert Tenant.objects.get(pk=made.tenant.pk).state == state
+    finally:
+        fleet.sabotage(f"REVOKE {{b}}_rw FROM {made.connection.user}")
 
 
 def test_new_tenants_are_tried_without_being_asked_for(fleet: Fleet) -> None:
