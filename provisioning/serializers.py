@@ -148,6 +148,25 @@ class CredentialSerializer(serializers.Serializer[Any]):
     last_seen_at = serializers.DateTimeField(allow_null=True)
 
 
+class NewMigratorSerializer(StrictSerializer):
+    """A window for the tenant's migrator."""
+
+    minutes = WholeNumberField(required=False, min_value=1, max_value=1440, help_text="30 when left out.")
+    reason = ReasonField(required=True, allow_blank=False)
+
+
+class MigratorSerializer(serializers.Serializer[Any]):
+    """A time in which the tenant's migrator, which acts as its schema's owner, may log in."""
+
+    login = serializers.CharField()
+    reason = serializers.CharField()
+    opened_by = serializers.CharField()
+    opened_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+    closed_at = serializers.DateTimeField(allow_null=True)
+    findings = serializers.CharField(help_text="What was wrong with the schema's protection when it was closed.")
+
+
 class CredentialsSerializer(serializers.Serializer[Any]):
     """All logins of a tenant. Never a password."""
 
@@ -178,6 +197,12 @@ class ConnectionSerializer(serializers.Serializer[Any]):
 
 class CredentialWithConnectionSerializer(CredentialSerializer):
     """An additional login, and its password, which is stored nowhere."""
+
+    connection = ConnectionSerializer()
+
+
+class MigratorWithConnectionSerializer(MigratorSerializer):
+    """An open window, and the migrator's password, which is stored nowhere."""
 
     connection = ConnectionSerializer()
 

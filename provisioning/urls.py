@@ -1,6 +1,6 @@
 from django.urls import path
 
-from provisioning import credential_views, views
+from provisioning import credential_views, migrator_views, views
 
 urlpatterns = [
     path("tenants", views.TenantCollection.as_view(), name="tenant-list"),
@@ -20,6 +20,7 @@ urlpatterns = [
         credential_views.CredentialResource.as_view(),
         name="tenant-credential",
     ),
+    path("tenants/<uuid:pk>/migrator", migrator_views.TenantMigrator.as_view(), name="tenant-migrator"),
     path("tenants/<uuid:pk>/reveal-credentials", credential_views.TenantReveal.as_view(), name="tenant-reveal"),
     path("operations/<uuid:pk>/credentials", views.OperationCredentials.as_view(), name="operation-credentials"),
     path("templates", views.TemplateList.as_view(), name="template-list"),

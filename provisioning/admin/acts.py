@@ -191,7 +191,7 @@ ACTS: tuple[Act, ...] = (
     ),
     Act(
         "migrator", "Open migrator", "construction", "provisioning.open_migrator", (State.ACTIVE,), MigratorForm,
-        _open_migrator, _explain_migrator, "has a migrator.",
+        _open_migrator, _explain_migrator, "has a migrator.", confirm=True,
     ),
     Act(
         "close-migrator", "Close migrator", "handyman", "provisioning.open_migrator", (State.ACTIVE,), ReasonForm,

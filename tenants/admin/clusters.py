@@ -273,6 +273,7 @@ class ClusterAdmin(PoolerPages):
 
         return form_page(
             self, request, PrepareForm, perform, title=f"Prepare {cluster.name}", submit="Prepare", obj=cluster,
+            confirm=True,
             initial={"level": max(cluster.isolation_wanted, Level.LOCKDOWN, key=ORDER.index), "dry_run": True},
             intro="What is open to every login of the server is closed, up to the level, and kept open to the control "
             "plane's own logins. It can be repeated; nothing is ever opened by it.",

@@ -19,6 +19,7 @@ from tenants.callers import actor_of, source_of
 from tenants.exceptions import ControlPlaneError, NotFound
 from tenants.hardening.prepare import superuser_dsn
 from tenants.models import Cluster, Pooler
+from tenants.recent import ask_first
 
 _PORT = [MinValueValidator(1), MaxValueValidator(65_535)]
 POOLS_SHOWN = 20
@@ -101,6 +102,7 @@ class PoolerPages(ControlPlaneAdmin):
 
         return form_page(
             self, request, PoolerForm, perform, title="Register pooler", submit="Connect and register", obj=cluster,
+            confirm=True,
             intro="PgBouncer is logged in to and its way to the server tried now; nothing is kept when that fails.",
         )  # fmt: skip
 
@@ -125,6 +127,7 @@ class PoolerPages(ControlPlaneAdmin):
 
         return form_page(
             self, request, DirectForm, perform, title="Direct access", submit="Save", obj=cluster,
+            confirm=True,
             initial={"door": pooler.direct_wanted},
             intro=f"First in the server's pg_hba.conf while it is closed: {pooling.advice(pooler)}",
             lines=pooling.hba_lines(pooler).splitlines(),
@@ -134,7 +137,10 @@ class PoolerPages(ControlPlaneAdmin):
         """Take it away again."""
         require(request, "tenants.change_cluster")
         cluster = self.find(request, object_id)
+        page = reverse("admin:tenants_cluster_change", args=[cluster.pk])
         if request.method == "POST":
+            if asked := ask_first(request, back=page):
+                return asked
             pooler = pooler_of(cluster)
             if pooler is None:
                 raise NotFound(f"{cluster} has no pooler.")

@@ -16,6 +16,7 @@ class Scope(models.TextChoices):
     CREDENTIALS_ROTATE = "credentials:rotate"
     CREDENTIALS_REVEAL = "credentials:reveal"
     CREDENTIALS_WRITE = "credentials:write"
+    MIGRATORS_WRITE = "migrators:write"
     OPERATIONS_READ = "operations:read"
     OPERATIONS_WRITE = "operations:write"
     CLUSTERS_READ = "clusters:read"
@@ -31,7 +32,7 @@ class Scope(models.TextChoices):
 TENANT_SCOPES = frozenset(
     {
         Scope.TENANTS_READ, Scope.TENANTS_WRITE, Scope.CREDENTIALS_ROTATE, Scope.CREDENTIALS_REVEAL,
-        Scope.CREDENTIALS_WRITE, Scope.OPERATIONS_READ,
+        Scope.CREDENTIALS_WRITE, Scope.MIGRATORS_WRITE, Scope.OPERATIONS_READ,
         Scope.OPERATIONS_WRITE, Scope.BACKUPS_READ, Scope.BACKUPS_WRITE, Scope.AUDIT_READ,
     }
 )  # fmt: skip

@@ -11,6 +11,7 @@ from tenants.models import AuditEvent, Tenant
 from tests.admin.conftest import make_tenant, tenant  # noqa: F401
 from tests.admin.support import tenant_url, url
 from tests.door.conftest import PASSWORD
+from tests.pooling.conftest import front_of_18  # noqa: F401
 
 
 @pytest.fixture
@@ -56,6 +57,25 @@ def test_acts_that_can_be_taken_back_do_not_ask(boss, tenant):  # noqa: F811
 )
 def test_keys_people_policies_and_exports_ask(boss, page):
     assert asked(boss.http.get(url(page)))
+
+
+@pytest.mark.parametrize("page", ["prepare", "pooler", "direct"])
+def test_what_changes_a_clusters_doors_asks(boss, front18, page):
+    pooler = front18.pooler
+    path = url(f"tenants_cluster_{page}", front18.cluster.pk)
+    assert asked(boss.http.get(path))
+    assert asked(boss.http.post(path, {"level": "baseline", "door": "closed"}))
+    assert asked(boss.http.post(url("tenants_cluster_pooler_remove", front18.cluster.pk)))
+    front18.cluster.refresh_from_db()
+    assert (front18.pooler.pk, front18.pooler.direct_wanted) == (pooler.pk, "open")
+    assert front18.cluster.isolation_wanted == "baseline"
+
+
+def test_a_migrator_asks_in_the_admin_and_in_rest(boss, tenant):  # noqa: F811
+    assert asked(boss.http.get(tenant_url(tenant, "migrator")))
+    answer = boss.http.post(f"/api/v1/tenants/{tenant.pk}/migrator", {"reason": "x"}, "application/json")
+    assert (answer.status_code, answer.json()["code"]) == (403, "confirmation_required")
+    assert not tenant.migrator_windows.exists()
 
 
 def test_setting_somebodys_password_asks(boss):

@@ -14,9 +14,12 @@ from provisioning import maintenance, pool, services
 from provisioning.models import MigratorWindow
 from tenants.exceptions import Conflict, InvalidInput
 from tenants.models import AuditEvent, Tenant
+from tenants.postgres import connect
+from tenants.schemas import roles
 from tests.commands.support import call
 from tests.isolation.arena import SERVERS, cluster_at, superuser
 from tests.provisioning.support import can_log_in
+from tests.rest.support import problem, wrong_fields
 from tests.support.fixtures import ACTOR, SOURCE, fresh_slug
 
 BY: dict[str, Any] = {"actor": ACTOR, "source": SOURCE}
@@ -39,6 +42,45 @@ def tenant(request: pytest.FixtureRequest, template: Any) -> Iterator[Tenant]:
 def window(tenant: Tenant) -> Iterator[services.Connection]:
     yield services.open_migrator(tenant_id=tenant.pk, reason="a test", **BY).connection
     services.close_migrator(tenant_id=tenant.pk, **BY)
+
+
+def test_the_control_planes_own_work_does_not_pay_for_the_guard(tenant: Tenant) -> None:
+    """Within the transaction that acts as the owner, unless somebody else has event triggers there."""
+    server = SERVERS[tenant.cluster.server_version_num // 10000]
+    can_be_off = "off" if server.major >= 17 else None
+    triggers = "SELECT current_setting('event_triggers', true)"
+    with connect(tenant.cluster.work_dsn()) as session:
+        with roles.as_owner(session, tenant.schema_name):
+            assert session.execute(triggers).fetchone() == (can_be_off,)
+        session.commit()
+        assert session.execute(triggers).fetchone() == ("on" if can_be_off else None,)
+    with superuser(server, tenant.cluster.dbname) as admin:
+        admin.execute("CREATE FUNCTION public.theirs() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'")
+        admin.execute("CREATE EVENT TRIGGER theirs ON ddl_command_end EXECUTE FUNCTION public.theirs()")
+        try:
+            with connect(tenant.cluster.work_dsn()) as session, roles.as_owner(session, tenant.schema_name):
+                assert session.execute(triggers).fetchone() == ("on" if can_be_off else None,)
+        finally:
+            admin.execute("DROP EVENT TRIGGER theirs")
+            admin.execute("DROP FUNCTION public.theirs()")
+
+
+def test_by_rest(tenant: Tenant, api_client: Any) -> None:
+    client, path = api_client("migrators:write", "tenants:read"), f"tenants/{tenant.pk}/migrator"
+    assert wrong_fields(client.post(path, {"minutes": 0})) == {"minutes", "reason"}
+    answer = client.post(path, {"minutes": 5, "reason": "a test"})
+    assert (answer.status_code, answer["Cache-Control"]) == (201, "no-store")
+    opened = answer.json()
+    with psycopg.connect(opened["connection"]["dsn"], autocommit=True) as session:
+        assert session.execute("SELECT current_user").fetchone() == (f"{tenant.schema_name}_owner",)
+    problem(client.post(path, {"reason": "again"}), 409, "migrator_open")
+    shown = client.get(path).json()
+    assert (shown["closed_at"], "connection" in shown) == (None, False)
+    closed = client.delete(path).json()
+    assert (closed["findings"], closed["closed_at"] is None) == ("", False)
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(opened["connection"]["dsn"])
+    problem(client.delete(path), 404, "not_found")
 
 
 def as_superuser(tenant: Tenant, query: str) -> list[Any]:

@@ -14,6 +14,7 @@ from controlplane.embedded.pgbouncer import EmbeddedPgBouncer
 from tenants import tasks
 from tenants.groups import ensure_groups
 from tenants.models import AuditEvent, Cluster, Pooler
+from tenants.recent import note_confirmed
 from tests.admin.support import form_errors, text_of, url
 from tests.commands.support import call, manage, refusal, text
 from tests.pooling.support import Server, bouncer, database, needs_pgbouncer, registered, server
@@ -58,6 +59,9 @@ def sign_in() -> Callable[[str], Client]:
         user.groups.add(ensure_groups()[group])
         client = Client()
         client.force_login(user)
+        session = client.session
+        note_confirmed(session)  # as signing in by the form does
+        session.save()
         return client
 
     return make
