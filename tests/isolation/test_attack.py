@@ -68,6 +68,7 @@ def test_one_tenant_against_another(major: int, level: str, attacked: Any) -> No
         broken = [probe.key for probe in fitting(major, level, "direct") if probe not in fine]
         assert broken == [], "a probe whose control fails proves nothing"
         assert judge(stage, "direct", play(stage, "direct", stage.attacker_dsn)) == []
+        REPORT.note_bounds(major, level, stage.measured)
         with (
             shared_roles(stage.server),
             psycopg.connect(stage.cluster.dsn().conninfo(), autocommit=True) as session,
@@ -77,6 +78,7 @@ def test_one_tenant_against_another(major: int, level: str, attacked: Any) -> No
             pytest.skip("directly all is well; pgbouncer is not installed, so the pooled path was not played")
         with pooled(stage) as dsn:
             assert judge(stage, "pooled", play(stage, "pooled", dsn)) == []
+            REPORT.note_bounds(major, level, stage.measured)
 
 
 @pytest.mark.parametrize("major", MAJORS)

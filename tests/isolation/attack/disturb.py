@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import struct
 import time
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
+from tenants.reaping.watch import Watch
 from tests.isolation.attack.probe import Probe
 
 STALL_SECONDS = 0.5
+# What is promised where a disturbance cannot be closed: beyond it the probe counts as open.
+BOUNDED_STALL_SECONDS, BOUNDED_LOGIN_SECONDS = 3.0, 1.0
+HALF_OPEN = 150
 
 
 def listen(stage: Any, session: Any) -> bool:
@@ -65,6 +72,52 @@ def _blocks_ddl(stage: Any, session: Any, statement: str) -> bool:
 def drop_schema_queues(stage: Any, session: Any) -> bool:
     """DROP SCHEMA takes its place in the lock queue before the server asks whether it may."""
     return _blocks_ddl(stage, session, "DROP SCHEMA {b}")
+
+
+def stall_with_reaper(stage: Any, session: Any) -> bool:
+    """The same where the reaper watches: is the victim's DDL held up for longer than is promised?"""
+    watch = Watch(stage.cluster)
+    try:
+        with stage.as_superuser() as reader, stage.as_superuser() as owner, stage.attacker_again(session) as attacker:
+            attacker.execute("SET statement_timeout = 0")
+            reader.autocommit = False
+            reader.execute(stage.fill("CREATE TABLE {b}.holds_schema (id int)"))
+            query = stage.in_background(attacker, stage.fill("DROP SCHEMA {b}"))
+            time.sleep(0.2)
+            owner.execute("SET lock_timeout = '20s'")
+            began = time.monotonic()
+            owner.execute(stage.fill("CREATE TABLE {b}.waits (id int)"))
+            seconds = stage.measured["DDL held up by DROP SCHEMA, with the reaper"] = time.monotonic() - began
+            owner.execute(stage.fill("DROP TABLE {b}.waits"))
+            reader.rollback()
+            with contextlib.suppress(psycopg.Error):
+                query.result(10)
+            return seconds > BOUNDED_STALL_SECONDS
+    finally:
+        watch.stop()
+        watch.thread.join(10)
+
+
+def half_open(stage: Any, session: Any) -> bool:
+    """Do 150 logins that never send their password keep the victim from logging in?"""
+    url, victim = urlsplit(stage.dsn_of(session)), urlsplit(stage.victim_dsn)
+    place = (str(url.hostname), int(url.port or 5432))
+    hello = f"user\0{url.username}\0database\0{url.path.lstrip('/')}\0\0".encode()
+    hello = struct.pack("!ii", len(hello) + 8, 196_608) + hello
+    with contextlib.ExitStack() as stack:
+        for _ in range(HALF_OPEN):
+            one = stack.enter_context(socket.create_connection(place, timeout=10))
+            one.sendall(hello)
+            one.recv(1)  # it asks for the password, and waits
+        began = time.monotonic()
+        to = victim._replace(netloc=f"{victim.username}:{victim.password}@{place[0]}:{place[1]}")
+        try:
+            psycopg.connect(urlunsplit(to), connect_timeout=20).close()
+        except psycopg.OperationalError:
+            return True
+        way = "direct" if place[1] == victim.port else "pooled"
+        seconds = stage.measured[f"login beside {HALF_OPEN} half-open ones, {way}"] = time.monotonic() - began
+        return seconds > BOUNDED_LOGIN_SECONDS
 
 
 def old_snapshot(stage: Any, session: Any) -> bool:
@@ -130,6 +183,8 @@ PROBES = [
     Probe("forge by function", "notify", "disturb", "", play=forge_by_function, control="SELECT pg_notify('x', 'y') IS NOT NULL"),
     Probe("queue length", "notify", "leak", "SELECT pg_notification_queue_usage() >= 0"),
     Probe("drop schema waits in the queue", "lock queue", "disturb", "", play=drop_schema_queues, control="SELECT 1", paths=("direct",)),
+    Probe("drop schema where the reaper watches", "lock queue", "disturb", "", play=stall_with_reaper, control="SELECT 1", paths=("direct",)),
+    Probe("half-open logins", "connections", "disturb", "", play=half_open, control="SELECT 1"),
     Probe("old snapshot", "load", "disturb", "", play=old_snapshot, control="SELECT 1", paths=("direct",)),
     Probe("sleep", "load", "disturb", "SELECT pg_sleep(0.01) IS NOT NULL"),
     Probe("much memory", "load", "disturb", "SELECT length(repeat('x', 10000000)) > 0"),

@@ -21,6 +21,7 @@ class Report:
     probes: dict[str, Probe] = field(default_factory=dict)
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)
     mutants: dict[int, list[tuple[str, list[str], list[str]]]] = field(default_factory=lambda: defaultdict(list))
+    bounds: dict[str, dict[tuple[int, str], float]] = field(default_factory=lambda: defaultdict(dict))
     versions: dict[int, str] = field(default_factory=dict)
 
     def note(self, major: int, level: str, path: str, probe: Probe, is_open: bool, why: str) -> None:
@@ -33,6 +34,11 @@ class Report:
     def note_mutant(self, major: int, mutant: Mutant, told: list[str], broken: list[str]) -> None:
         """Who noticed that a protection was gone: the proof, and how many probes."""
         self.mutants[major].append((mutant.name, told, broken))
+
+    def note_bounds(self, major: int, level: str, measured: dict[str, float]) -> None:
+        """How long disturbances lasted that cannot be closed, only bounded."""
+        for name, seconds in measured.items():
+            self.bounds[name][major, level] = seconds
 
     def write(self) -> None:
         """Write the page, if it is wanted and there is something to tell."""
@@ -54,9 +60,19 @@ class Report:
         for (major, level, path), outcomes in sorted(self.outcomes.items(), key=_order):
             never = [key for key, is_open in outcomes.items() if is_open and self.probes[key].harm in NEVER]
             lines.append(f"| {major} | {level} | {path} | {len(outcomes)} | {sum(outcomes.values())} | {len(never)} |")
+        lines += self._bounds()
         for level in ("baseline", "lockdown", "sealed"):
             lines += self._level(level)
         return "\n".join([*lines, *self._mutants()]) + "\n"
+
+    def _bounds(self) -> list[str]:
+        if not self.bounds:
+            return []
+        lines = ["", "## Bounded", "", "What cannot be closed, and how long it lasted here (seconds, the longest).", ""]
+        lines += ["| disturbance | seconds | measured |", "|---|---|---|"]
+        for name, found in sorted(self.bounds.items()):
+            lines.append(f"| {name} | {max(found.values()):.2f} | {len(found)} times |")
+        return lines
 
     def _level(self, level: str) -> list[str]:
         places = sorted((place for place in self.outcomes if place[1] == level), key=lambda p: _order((p, {})))

@@ -61,6 +61,8 @@ class Stage:
     superuser: psycopg.Connection[Any]
     stack: ExitStack
     other: Cluster
+    # Seconds that a bounded disturbance took, by its name.
+    measured: dict[str, float] = field(default_factory=dict)
     _sessions: dict[str, psycopg.Connection[Any]] = field(default_factory=dict)
 
     def fill(self, text: str) -> str:
