@@ -70,11 +70,16 @@ class Report:
 
 
 def bootstrap(
-    *, pool_target: int, superuser_url: str = "", tell: Callable[[str, float], None] = lambda *_: None
+    *,
+    pool_target: int,
+    superuser_url: str = "",
+    level: str = Level.LOCKDOWN,
+    tell: Callable[[str, float], None] = lambda *_: None,
 ) -> Report:
     """Default cluster, plans, groups, reference template, warm pool, an operator and an API key.
 
-    With a superuser's connection string the cluster is also closed up to `lockdown`, or to the level it once had.
+    With a superuser's connection string the cluster is also closed up to `level`, or to the one it was prepared for
+    once when that is higher.
     """
     report = Report()
     with report.step("default cluster and plans", tell):
@@ -87,8 +92,8 @@ def bootstrap(
             ensure_default_storage(directory=Path(settings.BACKUP_DIRECTORY), actor=ACTOR, source=SOURCE)
     if superuser_url:
         with report.step("isolation level", tell):
-            level = max(cluster.isolation_wanted, Level.LOCKDOWN, key=ORDER.index)
-            prepare_cluster(cluster=cluster, level=level, superuser_url=superuser_url, actor=ACTOR, source=SOURCE)
+            wanted = max(cluster.isolation_wanted, level, key=ORDER.index)
+            prepare_cluster(cluster=cluster, level=wanted, superuser_url=superuser_url, actor=ACTOR, source=SOURCE)
     with report.step("reference template", tell):
         if not Template.objects.filter(is_default=True).exists():
             imports.import_template(

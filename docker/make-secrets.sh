@@ -38,6 +38,7 @@ keep field_encryption_keys "$(random 32)"
 keep audit_signing_key "$(random 32)"
 # The same passwords in the form each program reads.
 keep database_url "postgres://controlplane:$(cat controlplane_password)@postgres:5432/controlplane"
+keep superuser_url "postgres://postgres:$(cat postgres_password)@postgres:5432/controlplane"
 keep redis_url "redis://:$(cat redis_password)@redis:6379/0"
 keep redis_auth "requirepass $(cat redis_password)"
 keep pgbouncer_userlist "\"cp_pooler\" \"$(cat pgbouncer_password)\""
@@ -48,7 +49,7 @@ if [ ! -e README ]; then
 Secrets of this deployment, made by docker/make-secrets.sh. Never commit or copy them; back up
 field_encryption_keys and secret_key: without them the stored passwords of tenants cannot be read again.
 
-postgres_password       the superuser's, used by nothing but the first start and people
+postgres_password       the superuser's, used by the first start, by `migrate` (superuser_url contains it) and by people
 controlplane_password   of the control plane's login; database_url contains it
 pgbouncer_password      of the pooler's login; pgbouncer_userlist and pooler_url contain it
 redis_password          redis_url and redis_auth contain it

@@ -109,6 +109,15 @@ def test_secrets_come_as_files_and_are_made(tmp_path: Path) -> None:
                 assert str(value).removeprefix("/run/secrets/") in service["secrets"]
 
 
+def test_the_superusers_password_is_with_nothing_that_lasts() -> None:
+    """The server's own, for its first start, and the step that closes it and ends."""
+    for secret, holders in {"superuser_url": {"migrate"}, "postgres_password": {"postgres"}}.items():
+        assert {name for name, service in services().items() if secret in service.get("secrets", [])} == holders
+    assert services()["migrate"]["restart"] == "no"
+    levels = services()["migrate"]["environment"]["ISOLATION_LEVEL"]
+    assert levels == "${ISOLATION_LEVEL:-lockdown}"
+
+
 def test_no_secret_is_written_down() -> None:
     for service in services().values():
         for name, value in service.get("environment", {}).items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from typing import Any
 
@@ -11,14 +10,19 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from controlplane.bootstrap import bootstrap
+from controlplane.environment import Environment, secret
 from tenants.exceptions import ControlPlaneError
+from tenants.hardening.levels import ORDER, Level
+
+env = Environment()
 
 
 class Command(BaseCommand):
     help = (
         "Make the default cluster, plans, groups, the reference template, a warm pool, an operator and an API key. "
         "Can be run again at any time: what is there stays as it is. Credentials are printed once, when made. With a "
-        "superuser's connection string in CLUSTER_SUPERUSER_URL the cluster is also prepared (see prepare_cluster)."
+        "superuser's connection string in CLUSTER_SUPERUSER_URL (or a file in CLUSTER_SUPERUSER_URL_FILE) the "
+        "cluster is also prepared (see prepare_cluster), up to ISOLATION_LEVEL, or to the level that it once had."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -37,8 +41,12 @@ class Command(BaseCommand):
             call_command("migrate_schemas", "--shared", "--noinput", verbosity=0)
             tell("migrations", time.monotonic() - begun)
         try:
-            superuser_url = os.environ.get("CLUSTER_SUPERUSER_URL", "")
-            report = bootstrap(pool_target=options["pool_target"], superuser_url=superuser_url, tell=tell)
+            report = bootstrap(
+                pool_target=options["pool_target"],
+                superuser_url=secret("CLUSTER_SUPERUSER_URL", default=""),
+                level=env.choice("ISOLATION_LEVEL", ORDER[1:], default=Level.LOCKDOWN),
+                tell=tell,
+            )
         except ControlPlaneError as error:
             raise CommandError(str(error)) from error
         if options["json"]:
