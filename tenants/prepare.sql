@@ -29,7 +29,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION cp.version() RETURNS int LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS 'SELECT 9';
+AS 'SELECT 10';
 
 -- Raises unless these are logins of a tenant's schema.
 CREATE OR REPLACE FUNCTION cp.require_tenant(schema_name text, logins text[] DEFAULT '{}') RETURNS void

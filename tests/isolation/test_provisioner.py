@@ -19,7 +19,7 @@ from provisioning.models import SchemaSlot
 from tenants import clusters, operations, secrets
 from tenants.hardening.prepare import prepare_cluster
 from tenants.identifiers import new_schema_name
-from tenants.models import Cluster, ClusterLogin, Tenant
+from tenants.models import Cluster, ClusterLogin, Operation, Tenant
 from tenants.postgres import close_pools, connect
 from tenants.schemas import roles
 from tenants.schemas.switch import switch
@@ -53,6 +53,8 @@ def create(cluster: Cluster, template: Any, *, warm: bool) -> services.Provision
     if not warm:
         assert made.connection is None
         operations.work(made.operation.pk)  # type: ignore[union-attr]
+        done = Operation.objects.get(pk=made.operation.pk)  # type: ignore[union-attr]
+        assert done.state == "succeeded", done.error or done.unwinding
     return made
 
 
