@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from backups import capturing
 from backups.engine.proof import changed_since
+from backups.errors import NoStorage
 from backups.models import Backup, BackupStatus
 from backups.schedule import next_slot
 from backups.services import policies, take
@@ -42,6 +43,7 @@ PLAN_PAGE = 1_000
 CHUNK = 25
 LANE_SECONDS = 10.0
 BUSY_PAUSE = timedelta(minutes=1)
+NO_STORAGE_PAUSE = timedelta(hours=1)
 
 
 def plan_ahead(now: datetime | None = None) -> int:
@@ -157,8 +159,10 @@ def _one(status: BackupStatus, known: Known, done: Done, end: float) -> bool:
     except ControlPlaneError as error:
         done.failed += 1
         log.warning("backup.not_begun", extra={"tenant": str(status.tenant_id), "error": error.code})
+        # Without a storage nothing changes within minutes, and everybody would ask.
+        pause = NO_STORAGE_PAUSE if isinstance(error, NoStorage) else BUSY_PAUSE
         BackupStatus.objects.filter(pk=status.pk, next_at=status.next_at).update(
-            next_at=now + BUSY_PAUSE, last_error=str(error)[:500]
+            next_at=now + pause, last_error=str(error)[:500]
         )
         return False
     return True

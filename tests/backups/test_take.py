@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection as registry
 from django.db import connections
@@ -97,6 +98,29 @@ def test_without_a_storage_that_takes_it_nothing_begins(tenant: Any, disk: Any) 
     with pytest.raises(InvalidInput):
         take.backup_tenant(tenant_id=mine.pk, keep_days=0, **BY)
     assert not Backup.objects.filter(origin_id=mine.pk).exists()
+
+
+def test_a_night_without_a_storage_says_so_and_waits(tenant: Any, disk: Any) -> None:
+    mine = tenant()
+    Storage.objects.filter(pk=disk.pk).update(state="disabled", is_default=False)
+    make_due(mine)
+    assert due.run_lane(mine.cluster_id).failed == 1
+    status = BackupStatus.objects.get(tenant=mine)
+    assert "is disabled" in status.last_error
+    assert status.next_at > timezone.now() + timedelta(minutes=50)
+    assert not Backup.objects.filter(origin_id=mine.pk).exists()
+
+
+def test_a_tenant_that_was_migrated_is_backed_up_as_it_is(tenant: Any, disk: Any) -> None:
+    mine = tenant(rows=2)
+    opened = services.open_migrator(tenant_id=mine.pk, reason="a test", **BY)
+    with psycopg.connect(opened.connection.dsn, autocommit=True) as session:
+        session.execute("CREATE TABLE later (id int PRIMARY KEY, note text)")
+        session.execute("INSERT INTO later VALUES (1, 'x'), (2, 'y')")
+    services.close_migrator(tenant_id=mine.pk, **BY)
+    backup = back_up(mine)
+    manifest = read_manifest(open_storage(disk), backup.copies.get().prefix, keyring())
+    assert {table.name: table.rows for table in manifest.tables}["later"] == 2
 
 
 def test_what_fails_leaves_nothing_and_is_due_again(tenant: Any, disk: Any, tmp_path: Path) -> None:
