@@ -1,0 +1,1 @@
+"""What `manage.py bench_backups` measures, and on what."""
