@@ -168,7 +168,7 @@ def _tables(tables: list[Rows], copied: list[tuple[Piece, Part, int]]) -> list[T
         by_name.setdefault(piece.rows.name, []).append((piece.pages[0] if piece.pages else 0, part, count))
     result = []
     for rows in tables:
-        mine = sorted(by_name[rows.name], key=lambda item: item[0])
+        mine = sorted(by_name.get(rows.name, []), key=lambda item: item[0])
         result.append(
             Table(
                 rows.name, rows.target, rows.columns, rows.format, sum(count for _, _, count in mine),

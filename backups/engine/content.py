@@ -60,6 +60,12 @@ def _compare(
     table: Table,
 ) -> None:
     parts = [manifest.part(number) for number in table.parts]
+    if not parts:
+        name = sql.Identifier(schema, table.name)
+        row = connection.execute(sql.SQL("SELECT EXISTS (SELECT FROM ONLY {})").format(name)).fetchone()
+        if row != (False,):
+            raise RestoreMismatch(f"{table.name} of {schema} holds rows where the backup has none.")
+        return
     key = manifest.opened()
     taken = _digest([(part, read_part(storage, prefix, part, key)) for part in parts], table)
     found = _digest([(OPEN_PART, _exported(connection, dsn, schema, table))], table)

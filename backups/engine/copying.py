@@ -39,6 +39,8 @@ def pieces(tables: list[Rows], chunk: int = CHUNK_BYTES) -> list[Piece]:
     """What is copied as one part each, largest first: big tables by ranges of pages."""
     result = []
     for rows in tables:
+        if not rows.bytes and not rows.whole:  # no page at all: there is nothing that a snapshot could see
+            continue
         count = min(-(-rows.bytes // chunk), max(rows.pages, 1)) if rows.pages and not rows.whole else 1
         if count <= 1:
             result.append(Piece(rows, rows.bytes))

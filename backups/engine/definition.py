@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from tenants.schemas.compiler.lexer import identifier
@@ -67,7 +67,7 @@ class Definition:
 
     def encoded(self) -> bytes:
         """As a part of a backup: JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False).encode("utf-8")
+        return json.dumps(vars(self), ensure_ascii=False, default=vars).encode("utf-8")
 
     @classmethod
     def decoded(cls, data: bytes) -> Definition:

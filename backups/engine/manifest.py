@@ -109,8 +109,9 @@ class Manifest:
 
     def body(self) -> dict[str, Any]:
         """The signed part, as JSON's types."""
-        body = dataclasses.asdict(dataclasses.replace(self, data_key=None))
-        del body["key"], body["data_key"]
+        body = {name: value for name, value in vars(self).items() if name not in ("key", "data_key")}
+        for name in ("tables", "sequences", "parts"):  # not by asdict, which copies everything deeply
+            body[name] = [vars(each) for each in body[name]]
         return body
 
     @classmethod
@@ -129,7 +130,8 @@ class Manifest:
         """The file's content."""
         if self.key is None:
             raise ValueError("a manifest needs its wrapped key")
-        return _encoded(self.key, self.body(), self.opened().sign(canonical(self.body())))
+        body = self.body()
+        return _encoded(self.key, body, self.opened().sign(canonical(body)))
 
 
 def _encoded(key: WrappedKey, body: dict[str, Any], signature: str) -> bytes:
