@@ -49,3 +49,11 @@ JOIN backups_backup b ON b.id = c.backup_id
 JOIN tenants_operation o ON o.id = b.operation_id
 WHERE c.state = 'writing' AND o.state IN ('running', 'cancelling') AND o.lease_expires_at >= %(now)s
 GROUP BY 1;
+
+-- name: tables_now
+-- The tables of a schema that hold rows: name, the table whose partition it is (or itself), pages, rows by statistics.
+SELECT c.relname::text, coalesce(root.relname, c.relname)::text, c.relpages, greatest(c.reltuples, 0)
+FROM pg_depend AS d JOIN pg_class AS c ON c.oid = d.objid
+LEFT JOIN pg_class AS root ON c.relispartition AND root.oid = pg_partition_root(c.oid)
+WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_namespace'::regclass
+  AND d.refobjid = to_regnamespace(%(schema)s) AND c.relkind = 'r';

@@ -201,6 +201,7 @@ SPECTACULAR_SETTINGS = {
         "ClusterState": "tenants.models.clusters.Cluster.State",
         "PoolerState": "tenants.models.poolers.Pooler.State",
         "BackupState": "backups.models.backups.Backup.State",
+        "KeptSchemaState": "backups.models.restores.KeptSchema.State",
         "BackupCopyState": "backups.models.backups.BackupCopy.State",
         "AuditOutcome": "tenants.models.audit.AuditEvent.Outcome",
     },

@@ -24,6 +24,7 @@ class Scope(models.TextChoices):
     TEMPLATES_READ = "templates:read"
     BACKUPS_READ = "backups:read"
     BACKUPS_WRITE = "backups:write"
+    BACKUPS_RESTORE = "backups:restore"
     AUDIT_READ = "audit:read"
     PURGES_APPROVE = "purges:approve"
 
@@ -33,7 +34,7 @@ TENANT_SCOPES = frozenset(
     {
         Scope.TENANTS_READ, Scope.TENANTS_WRITE, Scope.CREDENTIALS_ROTATE, Scope.CREDENTIALS_REVEAL,
         Scope.CREDENTIALS_WRITE, Scope.MIGRATORS_WRITE, Scope.OPERATIONS_READ,
-        Scope.OPERATIONS_WRITE, Scope.BACKUPS_READ, Scope.BACKUPS_WRITE, Scope.AUDIT_READ,
+        Scope.OPERATIONS_WRITE, Scope.BACKUPS_READ, Scope.BACKUPS_WRITE, Scope.BACKUPS_RESTORE, Scope.AUDIT_READ,
     }
 )  # fmt: skip
 

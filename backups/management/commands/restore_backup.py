@@ -1,0 +1,125 @@
+"""`manage.py restore_backup`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from backups.management import represent
+from backups.models import Backup
+from backups.services import preview, restore
+from tenants.exceptions import InvalidInput
+from tenants.management import represent as tenants_represent
+from tenants.management.confirm import DestructiveCommand
+from tenants.management.lookup import natural
+from tenants.management.output import Output
+from tenants.management.waiting import OperationCommand
+from tenants.models import Cluster
+
+
+class Command(OperationCommand, DestructiveCommand):
+    help = (
+        "Restore a backup: into a new tenant (--into-new SLUG), or in the place of its tenant's present schema "
+        "(--in-place). In place, the schema is made beside the present one while the tenant works, and then exchanged "
+        "with it in one transaction; what was replaced is kept aside until confirm_restore, or until its deadline, and "
+        "undo_restore puts it back. Every file of the backup is checked before anything is touched. --dry-run shows "
+        "what would change, what would be lost, and how long it takes."
+    )
+    examples = """
+  manage.py restore_backup 6f0c1c1e-… --into-new shop-copy --wait
+  manage.py restore_backup 6f0c1c1e-… --in-place --dry-run
+  manage.py restore_backup 6f0c1c1e-… --in-place --confirm shop --reason "wrong import on Monday" --wait
+"""
+
+    def arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("backup", metavar="ID", help="the backup (see list_backups)")
+        target = parser.add_mutually_exclusive_group(required=True)
+        target.add_argument("--into-new", metavar="SLUG", help="make a new tenant of it, with credentials of its own")
+        target.add_argument("--in-place", action="store_true", help="replace its tenant's present schema")
+        parser.add_argument("--name", help="of the new tenant (default: as it was, with “(copy)”)")
+        parser.add_argument("--plan", metavar="SLUG", help="of the new tenant (default: as it was)")
+        parser.add_argument("--cluster", metavar="NAME", help="for the new tenant (default: where it was taken)")
+        parser.add_argument("--no-backup", action="store_true", help="do not back up the present state before")
+        parser.add_argument(
+            "--keep-days", type=natural, default=restore.KEEP_DAYS, metavar="DAYS",
+            help=f"how long what is replaced is kept (default: {restore.KEEP_DAYS})",
+        )  # fmt: skip
+        parser.add_argument("--dry-run", action="store_true", help="show what would happen; do nothing")
+        self.confirmation_arguments(parser)
+        self.waiting_arguments(parser)
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        backup = represent.find_backup(options["backup"])
+        if options["dry_run"]:
+            return {"preview": self._preview(backup, options)}
+        begun = self._in_place(backup, options) if options["in_place"] else self._copy(backup, options)
+        operation = begun.operation
+        if self.waits(options):
+            operation = self.finish(operation, here=options["here"], timeout=options["timeout"])
+        kept = begun.kept.pk if begun.kept else None
+        return {
+            "tenant": {"id": str(begun.tenant.pk), "slug": begun.tenant.slug}, "kept": kept,
+            "operation": tenants_represent.operation(operation),
+        }  # fmt: skip
+
+    def _preview(self, backup: Backup, options: dict[str, Any]) -> dict[str, Any]:
+        if options["in_place"]:
+            if backup.tenant is None:
+                raise InvalidInput("The backup's tenant is gone.", field="backup", hint="Use --into-new.")
+            return preview.preview_same(backup=backup, tenant=backup.tenant).as_dict()
+        name = options["cluster"]
+        cluster = Cluster.objects.filter(name=name).first() if name else backup.cluster
+        cluster = cluster or Cluster.objects.get(is_default=True)
+        return preview.preview_copy(backup=backup, slug=options["into_new"], cluster=cluster).as_dict()
+
+    def _in_place(self, backup: Backup, options: dict[str, Any]) -> restore.Restoring:
+        reason = self.confirmed(
+            backup.slug,
+            f"The schema of {backup.slug} is replaced by its backup of {backup.snapshot_at:%Y-%m-%d %H:%M:%S %Z}.",
+            options,
+        )
+        return restore.restore_same(
+            backup=backup, confirm_slug=backup.slug, reason=reason, backup_before=not options["no_backup"],
+            keep_days=options["keep_days"], **self.caller,
+        )  # fmt: skip
+
+    def _copy(self, backup: Backup, options: dict[str, Any]) -> restore.Restoring:
+        return restore.restore_to_new(
+            backup=backup, slug=options["into_new"], name=options["name"], plan=options["plan"],
+            cluster=options["cluster"], reason=options["reason"] or "", **self.caller,
+        )  # fmt: skip
+
+    def show(self, document: dict[str, Any], out: Output, **options: Any) -> None:
+        if "preview" in document:
+            _show_preview(document["preview"], out)
+            return
+        operation, slug = document["operation"], document["tenant"]["slug"]
+        if operation["state"] != "succeeded":
+            out.line(f"The restore is {operation['state']}: manage.py show_operation {operation['id']}")
+            return
+        result = operation["result"]
+        out.line(f"Restored {result['rows']:,} rows in {result['seconds']:.1f} s into {slug}.")
+        if document["kept"]:
+            out.line(f"What it replaced is aside: manage.py confirm_restore {document['kept']}, or undo_restore.")
+        else:
+            out.line(f"Its credentials: manage.py collect_credentials {operation['id']}")
+
+
+def _show_preview(found: dict[str, Any], out: Output) -> None:
+    expected = found["expected"]
+    basis = f"by {expected['measured_by']} earlier ones" if expected["measured_by"] else "assumed"
+    out.facts(
+        f"Restore of {found['tenant']} as of {found['snapshot_at']}",
+        {"rows then": found["rows_then"], "rows now": found["rows_now"], "size": represent.size(found["bytes"]),
+         "expected": f"{expected['seconds']} s ({basis})", "changed since": found["changed"]},
+    )  # fmt: skip
+    out.table(
+        ["table", "rows then", "rows now"],
+        [
+            [t["name"], t["rows_then"], t["rows_now"] if t["exact"] or t["rows_now"] is None else f"~{t['rows_now']}"]
+            for t in found["tables"]
+        ],
+    )
+    for line in [*found["changes"], *[f"Lost: {loss}" for loss in found["losses"]]]:
+        out.line(line)
