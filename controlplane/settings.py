@@ -275,10 +275,10 @@ CELERY_BEAT_SCHEDULE = {
 BACKUP_ENCRYPTION_KEYS = [key.strip() for key in secret("BACKUP_ENCRYPTION_KEYS", default="").split(",") if key.strip()]
 # The directory that `bootstrap` makes the first storage of; how backups are taken.
 BACKUP_DIRECTORY = env.str("BACKUP_DIRECTORY", default="")
-BACKUP_WORKERS = env.int("BACKUP_WORKERS", default=2)
-BACKUP_COMPRESSION = env.int("BACKUP_COMPRESSION", default=1)
-BACKUP_CLUSTER_CONCURRENCY = env.int("BACKUP_CLUSTER_CONCURRENCY", default=2)
-BACKUP_VERIFY_DAYS = env.int("BACKUP_VERIFY_DAYS", default=30)
+BACKUP_WORKERS = max(1, env.int("BACKUP_WORKERS", default=2))
+BACKUP_COMPRESSION = min(19, max(1, env.int("BACKUP_COMPRESSION", default=1)))
+BACKUP_CLUSTER_CONCURRENCY = max(1, env.int("BACKUP_CLUSTER_CONCURRENCY", default=2))
+BACKUP_VERIFY_DAYS = max(1, env.int("BACKUP_VERIFY_DAYS", default=30))
 
 AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY", default="").strip()
 AUDIT_PUBLIC_KEYS = env.list("AUDIT_PUBLIC_KEYS", default=[])

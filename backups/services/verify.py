@@ -17,6 +17,7 @@ from tenants.models import Operation
 from tenants.models.operations import OPEN_STATES
 
 VERIFICATIONS_A_TICK = 20
+TICKS_A_DAY = 144
 
 
 def verify_backup(*, backup: Backup, deep: bool = True, actor: Actor, source: Source) -> Operation:
@@ -42,8 +43,12 @@ def _open(backup: Backup) -> Operation | None:
     return rows.first()
 
 
-def verify_due(limit: int = VERIFICATIONS_A_TICK) -> int:
-    """Have those read again that were verified longest ago, or never. Returns how many."""
+def verify_due(limit: int | None = None) -> int:
+    """Have those read again that were verified longest ago, or never; as many at a time as it takes to come round to
+    all of them. Returns how many."""
+    if limit is None:
+        there = Backup.objects.filter(state=Backup.State.SUCCEEDED).count()
+        limit = max(VERIFICATIONS_A_TICK, 2 * there // (settings.BACKUP_VERIFY_DAYS * TICKS_A_DAY))
     before = timezone.now() - timedelta(days=settings.BACKUP_VERIFY_DAYS)
     due = Backup.objects.filter(Q(verified_at__isnull=True) | Q(verified_at__lt=before), state=Backup.State.SUCCEEDED)
     count = 0

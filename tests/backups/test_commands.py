@@ -9,7 +9,7 @@ import pytest
 
 from backups.models import Backup, PolicyOverride, Storage
 from backups.services import policies, storages
-from tests.backups.support import BY, age, back_up, new_disk, whole
+from tests.backups.support import BY, age, back_up, events, new_disk, whole
 from tests.commands.support import call, refusal, text
 from tests.support.fixtures import fresh_slug
 
@@ -73,6 +73,21 @@ def test_storages_are_added_after_a_try_and_tried_again(tmp_path: Path) -> None:
     assert refusal("list_backup_storages", name, "--test")[1].code == "storage_error"
     assert Storage.objects.get(name=name).last_error != ""
     assert refusal("list_backup_storages", "nobody")[0] == 4
+
+
+def test_a_storage_is_changed_but_not_moved(tmp_path: Path) -> None:
+    disk = new_disk(tmp_path / "new")
+    changed = call("change_backup_storage", disk.name, "--disable", "--bandwidth", "64", "--concurrency", "2")
+    assert (changed["state"], changed["bandwidth"], changed["concurrency"]) == ("disabled", 65_536, 2)
+    assert "active" in text("change_backup_storage", disk.name, "--enable")
+    assert refusal("change_backup_storage", disk.name)[1].code == "usage"
+    assert refusal("change_backup_storage", disk.name, "--lock", "governance", "--lock-days", "3")[1].code == "invalid"
+    event = events("backup_storage.update", disk).first()
+    assert (event.before["state"], event.after["state"]) == ("active", "disabled")
+    if not Storage.objects.filter(is_default=True).exists():
+        new_disk(tmp_path / "other")
+    default = Storage.objects.get(is_default=True)
+    assert refusal("change_backup_storage", default.name, "--disable")[1].code == "invalid"
 
 
 def test_a_lock_needs_a_bucket_and_a_secret_an_id(tmp_path: Path) -> None:

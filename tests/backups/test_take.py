@@ -281,6 +281,18 @@ def test_copies_are_made_and_damage_is_found_in_each(tenant: Any, disk: Any, tmp
     assert events("backup.verify", backup).last().outcome == "failure"
 
 
+def test_what_was_not_read_for_long_is_read_again(tenant: Any) -> None:
+    mine = tenant()
+    old, new = back_up(mine), back_up(mine)
+    Backup.objects.filter(pk=old.pk).update(verified_at=timezone.now() - timedelta(days=4_000))
+    assert verify.verify_due() >= 1
+    begun = Operation.objects.filter(kind="backup.verify", tenant=mine)
+    assert [each.params["backup"] for each in begun] == [str(old.pk)]
+    operations.work(begun.get().pk)
+    old.refresh_from_db()
+    assert old.verified_at > new.verified_at
+
+
 def _flip(directory: Path) -> None:
     (file,) = directory.rglob("data-0001.cpb")
     data = bytearray(file.read_bytes())
