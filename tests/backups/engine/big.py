@@ -30,6 +30,9 @@ def main() -> None:
     reader, dsn = Dsn(**given["reader"]), Dsn(**given["dsn"])
     definition = Definition.decoded(json.dumps(given["definition"]).encode())
     before = peak()
+    if "file_bytes" in given:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (given["file_bytes"], given["file_bytes"]))
 
     def progress(done: int, total: int, rows: int) -> None:
         if given.get("kill") == given["act"] and done > 4_000_000:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -23,7 +24,7 @@ from backups.engine.keys import KeyRing
 from backups.engine.restore import restore
 from backups.engine.verify import verify
 from backups.storage.local import LocalStorage
-from tenants.exceptions import Cancelled
+from tenants.exceptions import Cancelled, ClusterError
 from tenants.schemas.compiler import CompiledTemplate
 from tests.backups.engine.conftest import Place
 from tests.compiler.support import ROOT, compiled
@@ -146,6 +147,32 @@ def test_a_stopped_backup_leaves_nothing(
             if connection.execute(sessions, [big.place.reader.user]).fetchone() == (0,):
                 return
         raise AssertionError("a session still copies")
+
+
+def test_a_backup_whose_sessions_are_ended_leaves_nothing_and_the_next_one_works(
+    big: Big, storage: LocalStorage, keyring: KeyRing, new_prefix: Callable[[], str]
+) -> None:
+    def end(done: int, *_: object) -> None:
+        if done:
+            with big.place.connect() as connection:
+                ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = %s"
+                connection.execute(ended, [big.place.reader.user])
+
+    with pytest.raises(ClusterError):
+        big.take(storage, keyring, new_prefix(), on_progress=end)
+    assert list(storage.root.rglob("*")) == []
+    assert big.take(storage, keyring, new_prefix()).rows == MEGABYTES * 1000 + 10
+
+
+def test_a_full_storage_is_said_to_be_full_and_holds_nothing(
+    big: Big, keyring: KeyRing, new_prefix: Callable[[], str], tmp_path: Path
+) -> None:
+    """A process that may write no file larger than 4 MB stands for a disk that has no room left."""
+    storage = LocalStorage(tmp_path / "full")
+    done = big.run("capture", storage, keyring, new_prefix(), file_bytes=4_000_000)
+    assert done.returncode == 1
+    assert "does not fit into the storage" in done.stderr
+    assert list(storage.root.rglob("*")) == []
 
 
 def test_a_killed_backup_leaves_nothing_that_counts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,12 +27,19 @@ SMOKE = (ROOT / "tests/templates/trading_smoke.sql").read_text().replace("ROLLBA
 
 
 def dump(place: Place, schema: str, former: str = "") -> list[str]:
-    """Everything pg_dump writes of a schema, the schema's name put away; owners, grants and policies included. Rows are
-    sorted: where they stand in a table is nobody's business."""
-    # Rows may hold a role's name (who did it), and that stays the former one.
+    """Everything pg_dump writes of a schema, the schema's name put away; owners, grants and policies included."""
     text = pg_dump(place.server.superuser, "--inserts", f"--schema={schema}", major=place.server.major)
-    lines = text.replace(schema, "~").replace(former or schema, "~").splitlines()
-    return sorted(line for line in lines if not line.startswith(("--", "\\", "SET ")))
+    # Rows may hold a role's name (who did it), and that stays the former one.
+    return comparable(text, schema, former or schema)
+
+
+def comparable(text: str, *names: str) -> list[str]:
+    """A dump's lines in an order of their own: where rows stand in a table is nobody's business, nor is the order of a
+    policy's roles, which pg_dump takes as it finds them."""
+    for name in names:
+        text = text.replace(name, "~")
+    text = re.sub(r"(?<= TO )~_\w+(?:, ~_\w+)+", lambda found: ", ".join(sorted(found.group().split(", "))), text)
+    return sorted(line for line in text.splitlines() if not line.startswith(("--", "\\", "SET ")))
 
 
 def compiled(place: Place, name: str, tmp_path: Path) -> CompiledTemplate:
