@@ -112,6 +112,7 @@ def opened() -> Iterator[Place]:
             own.replace(dbname=name), reader, above.replace(dbname=name), admin.info.server_version // 10_000,
             Path(directory),
         )  # fmt: skip
+        group: list[str] = []
         try:
             admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(own.user)))
             admin.execute(
@@ -120,6 +121,9 @@ def opened() -> Iterator[Place]:
                 )
             )
             prepare_functions(place.superuser, owner=own.user)
+            with connect(place.superuser) as there:
+                row = there.execute("SELECT cp.tenants_group(current_database())").fetchone()
+            group.append(str(row[0]) if row else "")
             yield place
         finally:
             admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
@@ -127,6 +131,8 @@ def opened() -> Iterator[Place]:
             for schema in place.made:
                 names = sql.SQL(", ").join(map(sql.Identifier, roles.all_roles(schema)))
                 admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(names))
+            for role in group:  # the database's own, which its tenants' logins were members of
+                admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
 
 
 def as_json(dsn: Dsn) -> dict[str, Any]:
