@@ -57,3 +57,25 @@ FROM pg_depend AS d JOIN pg_class AS c ON c.oid = d.objid
 LEFT JOIN pg_class AS root ON c.relispartition AND root.oid = pg_partition_root(c.oid)
 WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_namespace'::regclass
   AND d.refobjid = to_regnamespace(%(schema)s) AND c.relkind = 'r';
+
+-- name: drill_candidates
+-- The newest restorable backup of each living tenant, when the tenant was last proven, and whether this backup is of
+-- another template version, format or major than the one that was; longest ago first. Without those that a drill was
+-- begun for lately.
+SELECT t.id, b.id, b.cluster_id, p.finished_at,
+       p.finished_at IS NOT NULL AND (p.template, p.template_version, p.format_version, p.major)
+         IS DISTINCT FROM (b.template, b.template_version, b.format_version, b.server_version / 10000) AS changed
+FROM tenants_tenant AS t
+CROSS JOIN LATERAL (
+  SELECT * FROM backups_backup WHERE origin_id = t.id AND state = 'succeeded' AND damaged_at IS NULL
+  ORDER BY created_at DESC, id DESC LIMIT 1
+) AS b
+LEFT JOIN LATERAL (
+  SELECT d.finished_at, o.template, o.template_version, o.format_version, o.server_version / 10000 AS major
+  FROM backups_restoredrill AS d JOIN backups_backup AS o ON o.id = d.backup_id
+  WHERE d.tenant_id = t.id AND d.state = 'succeeded' ORDER BY d.started_at DESC LIMIT 1
+) AS p ON true
+WHERE t.state IN ('active', 'suspended')
+  AND NOT EXISTS (SELECT FROM backups_restoredrill AS d
+                  WHERE d.backup_id = b.id AND (d.state = 'running' OR (d.state = 'failed' AND d.started_at > %(pause)s)))
+ORDER BY changed DESC, p.finished_at NULLS FIRST, t.id;

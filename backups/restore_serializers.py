@@ -107,3 +107,23 @@ class KeptSchemaSerializer(serializers.Serializer[Any]):
     keep_until = serializers.DateTimeField()
     settled_at = serializers.DateTimeField(allow_null=True)
     settled_by = serializers.CharField()
+
+
+class DrillSerializer(StrictSerializer):
+    """Why."""
+
+    reason = ReasonField()
+
+
+class RecoverySerializer(serializers.Serializer[Any]):
+    """How well a tenant could be restored. Null where there is nothing yet."""
+
+    backup = serializers.UUIDField(allow_null=True, help_text="The newest that can be restored.")
+    covered_until = serializers.DateTimeField(allow_null=True, help_text="Up to when a good backup shows the tenant.")
+    proven_at = serializers.DateTimeField(allow_null=True, help_text="When a backup was last restored and compared.")
+    proven_backup = serializers.UUIDField(allow_null=True)
+    proven_seconds = serializers.FloatField(allow_null=True, help_text="How long that restore took.")
+    failed_at = serializers.DateTimeField(allow_null=True, help_text="When a drill failed, if none succeeded since.")
+    failure = serializers.CharField()
+    expected = ExpectedSerializer(allow_null=True)
+    kept_schema = serializers.IntegerField(allow_null=True, help_text="What a restore has replaced and not dropped.")

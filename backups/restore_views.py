@@ -12,13 +12,15 @@ from rest_framework.response import Response
 from backups.models import Backup, KeptSchema
 from backups.restore_serializers import (
     ConfirmRestoreSerializer,
+    DrillSerializer,
     KeptSchemaSerializer,
     PreviewSerializer,
+    RecoverySerializer,
     RestoreSerializer,
     UndoRestoreSerializer,
 )
+from backups.services import drills, preview, recovery, restore
 from backups.services import kept as kept_services
-from backups.services import preview, restore
 from backups.views import get_backup
 from tenants.exceptions import Conflict, InvalidInput, NotFound
 from tenants.models import Cluster, Operation, Tenant
@@ -162,3 +164,44 @@ class KeptSchemaUndo(_OfKept):
     def recover(self, request: Request, earlier: tuple[str, ...]) -> Response | None:
         """What a request which died had begun."""
         return _begun(request, earlier, "backup.undo_restore")
+
+
+class BackupDrill(ApiView):
+    """Proving a backup."""
+
+    tenant_lookup = "tenant_id"
+    noun = "backup"
+    queryset = Backup.objects.all()
+    serializer_class = OperationSerializer
+    required_scopes = {"POST": "backups:write"}
+    required_permissions = {"POST": "backups.run_restoredrill"}
+
+    @extend_schema(operation_id="drill_backup", request=DrillSerializer, responses={202: OperationSerializer})
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Restore it into a scratch schema, compare that with the snapshot, and drop it, by a worker."""
+        body = self.valid_body(DrillSerializer, request)
+        begun = drills.run_drill(backup=get_backup(pk), **body, actor=actor_of(request), source=source_of(request))
+        return accepted(begun.operation)
+
+    def recover(self, request: Request, earlier: tuple[str, ...]) -> Response | None:
+        """What a request which died had begun."""
+        return _begun(request, earlier, "backup.drill")
+
+
+class TenantRecovery(ApiView):
+    """How well a tenant could be restored."""
+
+    tenant_lookup = "pk"
+    noun = "tenant"
+    queryset = Tenant.objects.all()
+    serializer_class = RecoverySerializer
+    required_scopes = {"GET": "backups:read"}
+    required_permissions = {"GET": "backups.view_backup"}
+
+    @extend_schema(operation_id="get_tenant_recovery", responses=RecoverySerializer)
+    def get(self, request: Request, pk: UUID) -> Response:
+        """The last good backup, the last proven restore, and how long a restore would take now."""
+        tenant = self.get_queryset().select_related("cluster").filter(pk=pk).first()
+        if tenant is None:
+            raise NotFound(f"There is no tenant {pk}.")
+        return Response(represent(RecoverySerializer, recovery.of_tenant(tenant)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.conf import settings
 
-from backups.services import due, kept, removal, verify
+from backups.services import drills, due, kept, removal, verify
 
 
 @shared_task(name="backups.start_due")
@@ -56,3 +56,9 @@ def verify_due() -> int:
 def drop_kept() -> int:
     """Drop what restores have set aside and nobody confirmed in time."""
     return kept.drop_due()
+
+
+@shared_task(name="backups.drills_due")
+def drills_due() -> int:
+    """Have those backups proven by a restore whose turn it is."""
+    return drills.drills_due()

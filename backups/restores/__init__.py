@@ -8,8 +8,8 @@ from tenants.operations import Workflow
 
 def register() -> None:
     """Make these known to the operations."""
-    from backups.restores import copying, replacing, settling
-    from backups.services import restore
+    from backups.restores import copying, drilling, replacing, settling, unfinished
+    from backups.services import drills, restore
 
     for workflow in (
         Workflow(
@@ -17,7 +17,10 @@ def register() -> None:
         ),
         Workflow("backup.restore", replacing.restore_same, replacing.undo, heavy=True, steps=7),
         Workflow("backup.undo_restore", settling.undo_restore, settling.undo_undoing, steps=4),
+        Workflow(
+            "backup.drill", drilling.hold_drill, drilling.undo_drill, retry=drills.retry_drill, heavy=True, steps=5
+        ),
         Workflow("backup.drop_kept", settling.drop_kept, heavy=True, cancellable=False),
     ):
         operations.register(workflow)
-    belongings.register(settling.remove_of)
+    belongings.register(settling.remove_of, unfinished.schemas_on)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.utils import timezone
 
-from backups.models import KeptSchema
+from backups.models import KeptSchema, RestoreDrill
 from backups.restores.common import remove
 from backups.restores.replacing import State, belongs_to, exchange, kept_of
 from tenants import access, audit, schemas
@@ -61,6 +61,8 @@ def remove_of(tenant: Tenant, alive: Callable[[], None]) -> None:
         for schema in filter(None, {kept.schema_name, kept.incoming_schema} - {tenant.schema_name}):
             remove(kept.place, schema, alive)
         KeptSchema.objects.filter(pk=kept.pk).update(state=State.DROPPED, logins=[])
+    for drill in RestoreDrill.objects.filter(tenant=tenant, dropped_at__isnull=True, cluster=tenant.cluster):
+        remove(tenant.cluster, drill.scratch_schema, alive)
 
 
 def drop_kept(run: Run) -> None:

@@ -44,6 +44,8 @@ DOORS = [
     ("PATCH", f"backups/{ANY}", {"backups:write"}),
     ("POST", f"backups/{ANY}/verify", {"backups:write"}),
     ("POST", f"backups/{ANY}/restore", {"backups:restore"}),
+    ("POST", f"backups/{ANY}/drill", {"backups:write"}),
+    ("GET", f"tenants/{ANY}/recovery", {"backups:read"}),
     ("GET", f"tenants/{ANY}/kept-schemas", {"backups:read"}),
     ("POST", "kept-schemas/0/confirm", {"backups:restore"}),
     ("POST", "kept-schemas/0/undo", {"backups:restore"}),
