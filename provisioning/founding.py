@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db.models import F, Model
+from django.utils import timezone
 
 from provisioning import placement, resolve, slots, workflows
-from provisioning.models import SchemaSlot, TemplateVersion
+from provisioning.models import SchemaSlot, Template, TemplateVersion
 from tenants import databases, pooling
 from tenants.actors import Actor, Source
 from tenants.exceptions import Conflict, InvalidInput
@@ -98,6 +99,34 @@ class SlotFounder:
         SchemaSlot.objects.filter(tenant=tenant).update(template_version=version)
         Tenant.objects.filter(pk=tenant.pk).update(template_version=number)
         tenant.template_version = number
+
+    def adopt(self, tenant: Tenant, *, script: str, marker: str, fingerprint: str, server_version: int) -> str:
+        """See `tenants.founding.Founder`."""
+        template, _ = Template.objects.get_or_create(
+            name=tenant.template, defaults={"description": "Made again from a backup."}
+        )
+        version, made = TemplateVersion.objects.get_or_create(
+            template=template,
+            number=tenant.template_version,
+            defaults={
+                "source": "a backup",
+                "script": script,
+                "marker": marker,
+                "fingerprints": {str(server_version // 10_000): fingerprint},
+                "compiled_on": server_version,
+                "notes": ["Made again from a backup, without the template's seed rows and time series."],
+            },
+        )
+        SchemaSlot.objects.create(
+            cluster=tenant.cluster,
+            template_version=version,
+            schema_name=tenant.schema_name,
+            state=SchemaSlot.State.CLAIMED,
+            tenant=tenant,
+            claimed_at=timezone.now(),
+            limits=tenant.effective_limits(),
+        )
+        return str(version) if made else ""
 
 
 def _home(tenant: Tenant, version: TemplateVersion) -> list[Model]:

@@ -75,6 +75,10 @@ class Founder(Protocol):
     def note_version(self, tenant: Tenant, number: int) -> None:
         """Its schema is that of another version of its template now; in the caller's transaction."""
 
+    def adopt(self, tenant: Tenant, *, script: str, marker: str, fingerprint: str, server_version: int) -> str:
+        """Note that a tenant whose row was made again has its schema; in the caller's transaction. Where its template's
+        version is not known any more it is made of `script`. Returns what was made, e.g. `trading v3`; else empty."""
+
 
 _founder: list[Founder] = []
 
