@@ -50,6 +50,10 @@ def _step(line: str) -> None:
         say(f"  {match[1]} … {float(match[2]):.1f} s")
 
 
+# Nobody waits for these: they begin when what is waited for has the processors no more.
+BESIDE = ("sealer", "reaper")
+
+
 class Supervisor:
     """One run in one directory. `run()` returns the exit code; what goes wrong is an EmbeddedServerError."""
 
@@ -151,8 +155,12 @@ class Supervisor:
         with timed("web, worker, beat, sealer, reaper"):
             self.programs = programs(env, port=self.port, log=log)
             for program in self.programs:
-                program.start()
+                if program.name not in BESIDE:
+                    program.start()
             self._wait_ready()
+            for program in self.programs:
+                if program.name in BESIDE:
+                    program.start()
         checkpoint.join()
         self._announce(env["PUBLIC_URL"], credentials)
         self._watch()

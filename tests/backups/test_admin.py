@@ -96,14 +96,16 @@ def test_a_storage_is_added_after_a_try_changed_and_tried(browse: Any, tmp_path:
     (tmp_path / "file").write_text("")
     assert form_errors(client.post(url("backups_storage_add"), sent | {"path": str(tmp_path / "file")}))
     assert not Storage.objects.filter(name=name).exists()
+    # The first one is the default, and that cannot be disabled.
+    client.post(url("backups_storage_add"), sent | {"name": fresh_slug("first"), "path": str(tmp_path / "first")})
     made = client.post(url("backups_storage_add"), sent)
     row = Storage.objects.get(name=name)
     assert made["Location"] == url("backups_storage_change", row.pk)
     assert set(form_errors(client.post(url("backups_storage_add"), sent))) == {"name"}
-    change = {"state": "disabled", "lock_mode": "none", "lock_days": "0", "bandwidth": "1000", "concurrency": "2"}
+    change = {"state": "disabled", "lock_mode": "none", "lock_days": "0", "bandwidth": "10000000", "concurrency": "2"}
     client.post(url("backups_storage_edit", row.pk), change)
     row.refresh_from_db()
-    assert (row.state, row.bandwidth, row.concurrency) == ("disabled", 1000, 2)
+    assert (row.state, row.bandwidth, row.concurrency) == ("disabled", 10_000_000, 2)
     assert "Written in" in text_of(client.post(url("backups_storage_test", row.pk), follow=True))
     assert str(tmp_path / "new") in text_of(client.get(url("backups_storage_change", row.pk)))
     assert name in text_of(client.get(url("backups_storage_changelist")))
