@@ -12,18 +12,22 @@ from tenants.rest.fields import StrictBooleanField, StrictSerializer, TextField,
 from tenants.serializers import LabelsField, NameField, ReasonField, SlugField
 
 OF_NEW = ("slug", "name", "plan", "cluster", "labels")
-OF_SAME = ("confirm_slug", "backup_before", "keep_days")
+OF_SAME = ("confirm_slug", "backup_before", "keep_days", "tables")
 
 
 class RestoreSerializer(StrictSerializer):
     """What to restore it into: `new` (`slug`, what shall differ from how it was), `same` (`confirm_slug`, `reason`)."""
 
-    target = serializers.ChoiceField(choices=["new", "same"])
+    target = serializers.ChoiceField(choices=["new", "same", "tables"])
     slug = SlugField(required=False, help_text="The new tenant's.")
     name = NameField(required=False, help_text="The new tenant's.")
     plan = TextField(required=False, max_length=40, help_text="The new tenant's, by its slug.")
     cluster = TextField(required=False, max_length=40, help_text="Where the new tenant is made, by its name.")
     labels = LabelsField(required=False)
+    tables = serializers.ListField(
+        child=TextField(max_length=63), required=False, min_length=1, max_length=1_000,
+        help_text="For the target tables: whose rows are replaced, in one transaction.",
+    )  # fmt: skip
     confirm_slug = TextField(required=False, max_length=40, help_text="The tenant's slug, once more.")
     backup_before = StrictBooleanField(
         required=False, help_text="Back up the present state first (if left out), or do not."
@@ -37,10 +41,12 @@ class RestoreSerializer(StrictSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Raises ValidationError for what does not belong to the target, and for what is missing."""
         new = attrs["target"] == "new"
-        foreign = [name for name in (OF_SAME if new else OF_NEW) if name in attrs]
+        unfit = {"new": OF_SAME, "same": (*OF_NEW, "tables"), "tables": (*OF_NEW, "keep_days")}[attrs["target"]]
+        foreign = [name for name in unfit if name in attrs]
         if foreign:
             raise serializers.ValidationError({foreign[0]: f"This is not for the target {attrs['target']}."})
         needed = ["slug"] if new else [] if attrs.get("dry_run") else ["confirm_slug", "reason"]
+        needed += ["tables"] if attrs["target"] == "tables" else []
         if missing := [name for name in needed if not attrs.get(name)]:
             raise serializers.ValidationError({missing[0]: serializers.ErrorDetail("This is needed.", code="required")})
         return attrs

@@ -55,7 +55,7 @@ class BackupRestore(ApiView):
         ],
     )
     def post(self, request: Request, pk: UUID) -> Response:
-        """Restore it, by a worker: into a `new` tenant, or in the place of the `same` tenant's schema.
+        """Restore it, by a worker: into a `new` tenant, in the place of the `same` tenant's schema, or `tables` alone.
 
         With `dry_run` nothing is done, and the answer tells what would change, what would be lost and how long it
         takes. Poll `Location`: its `progress` and `result` tell how far it is. The credentials of a new tenant are
@@ -69,12 +69,14 @@ class BackupRestore(ApiView):
             self.permission_denied(request, "This API key is bound to one tenant.", "tenant_bound_key")
         caller: dict[str, Any] = {"actor": actor_of(request), "source": source_of(request)}
         chosen = {key: value for key, value in body.items() if key != "target"}
-        service = restore.restore_to_new if body["target"] == "new" else restore.restore_same
-        return accepted(service(backup=backup, **chosen, **caller).operation)
+        services: dict[str, Any] = {
+            "new": restore.restore_to_new, "same": restore.restore_same, "tables": restore.restore_tables
+        }  # fmt: skip
+        return accepted(services[body["target"]](backup=backup, **chosen, **caller).operation)
 
     def recover(self, request: Request, earlier: tuple[str, ...]) -> Response | None:
         """The restore that a request which died had begun."""
-        return _begun(request, earlier, "backup.restore", "backup.restore_copy")
+        return _begun(request, earlier, "backup.restore", "backup.restore_copy", "backup.restore_tables")
 
 
 def _begun(request: Request, earlier: tuple[str, ...], *kinds: str) -> Response | None:
@@ -87,7 +89,7 @@ def _begun(request: Request, earlier: tuple[str, ...], *kinds: str) -> Response 
 
 
 def _preview(backup: Backup, body: dict[str, Any]) -> preview.Preview:
-    if body["target"] == "same":
+    if body["target"] != "new":
         if backup.tenant is None:
             raise Conflict("The backup's tenant is gone.", code="wrong_state", hint="Restore into a new one.")
         return preview.preview_same(backup=backup, tenant=backup.tenant)

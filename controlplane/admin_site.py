@@ -50,6 +50,7 @@ _NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         "Backups",
         (
             ("Backups", "backups_backup_changelist", "backup", "backups.view_backup"),
+            ("Set aside by restores", "backups_keptschema_changelist", "layers", "backups.view_keptschema"),
             ("Overdue", "backups_backup_overdue", "running_with_errors", "backups.view_backup"),
             ("Policies", "backups_backuppolicy_changelist", "event_repeat", "backups.view_backuppolicy"),
             ("Storages", "backups_storage_changelist", "hard_drive", "backups.view_storage"),

@@ -55,6 +55,7 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     "schema_changed": (409, "The schema was changed while its backup began."),
     "backup_gone": (409, "The backup is not in the registry any more."),
     "kept_schema": (409, "What an earlier restore replaced is still kept: confirm that restore, or undo it."),
+    "rows_refused": (409, "A foreign key or another constraint forbids replacing the rows of these tables alone."),
     "drill_gone": (409, "The drill, or the cluster it is held on, is gone."),
     "kept_gone": (409, "What a restore has set aside is there no more."),
     "restore_changed": (409, "The restored schema was changed before it was put in place."),

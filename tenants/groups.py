@@ -11,7 +11,8 @@ VIEWER, OPERATOR, AUDITOR, ADMINISTRATOR = "viewer", "operator", "auditor", "adm
 _VIEWER = """
 tenants.view_tenant tenants.view_operation tenants.view_cluster tenants.view_plan
 provisioning.view_purgerequest
-backups.view_backup backups.view_backuppolicy backups.view_storage backups.view_restoredrill backups.view_backupstatus
+backups.view_backup backups.view_backuppolicy backups.view_storage backups.view_restoredrill
+backups.view_keptschema backups.view_backupstatus
 tenants.view_isolationfinding tenants.view_isolationattempt
 provisioning.view_template provisioning.view_templateversion provisioning.view_schemaslot
 """.split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.decorators import display
 
+from backups.admin import restores
 from backups.management.represent import size
 from backups.models import Backup
 from backups.services import due, history, take, verify
@@ -66,6 +68,9 @@ class BackupAdmin(ReadOnlyAdmin):
             ("take/<uuid:tenant_id>/", self.take_view, "take"),
             ("<uuid:object_id>/verify/", self.verify_view, "verify"),
             ("<uuid:object_id>/keep/", self.keep_view, "keep"),
+            ("<uuid:object_id>/restore/", partial(restores.in_place_view, self), "restore"),
+            ("<uuid:object_id>/copy/", partial(restores.copy_view, self), "copy"),
+            ("<uuid:object_id>/drill/", partial(restores.drill_view, self), "drill"),
             ("overdue/", self.overdue_view, "overdue"),
         ]
 

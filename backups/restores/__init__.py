@@ -8,7 +8,7 @@ from tenants.operations import Workflow
 
 def register() -> None:
     """Make these known to the operations."""
-    from backups.restores import copying, drilling, replacing, settling, unfinished
+    from backups.restores import copying, drilling, replacing, settling, tables, unfinished
     from backups.services import drills, restore
 
     for workflow in (
@@ -16,6 +16,7 @@ def register() -> None:
             "backup.restore_copy", copying.restore_copy, copying.undo, retry=restore.retry_copy, heavy=True, steps=4
         ),
         Workflow("backup.restore", replacing.restore_same, replacing.undo, heavy=True, steps=7),
+        Workflow("backup.restore_tables", tables.restore_tables, tables.undo, heavy=True, steps=6),
         Workflow("backup.undo_restore", settling.undo_restore, settling.undo_undoing, steps=4),
         Workflow(
             "backup.drill", drilling.hold_drill, drilling.undo_drill, retry=drills.retry_drill, heavy=True, steps=5

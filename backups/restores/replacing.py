@@ -46,7 +46,7 @@ def restore_same(run: Run) -> None:
     tenant, kept = run.tenant, kept_of(run)
     backup, source = check_backup(run)
     if run.operation.params.get("before"):
-        _back_up_first(run)
+        back_up_first(run)
     _make_incoming(run, kept, source)
     exchange(run, tenant, kept, live_becomes=kept.schema_name, incoming=kept.incoming_schema)
     done = run.operation.params["done"]
@@ -128,7 +128,7 @@ def undo(run: Run) -> None:
     with run.step("remove what was restored") as needed:
         if needed:
             remove(kept.place, kept.incoming_schema, run.alive)
-            _give_up_backup(run)
+            give_up_backup(run)
     with run.end():
         kept.delete()
         audit.record(
@@ -148,7 +148,7 @@ def _exchange_back(tenant: Tenant, kept: KeptSchema) -> None:
 # --- the present state, backed up before ---------------------------------------------------------------------------
 
 
-def _back_up_first(run: Run) -> None:
+def back_up_first(run: Run) -> None:
     """Step: a backup of what is about to be replaced."""
     with run.step("back up the present state") as needed:
         before = Backup.objects.get(pk=run.operation.params["before"])
@@ -174,7 +174,8 @@ def _back_up_first(run: Run) -> None:
             write_down(run, before, copy, manifest, until)
 
 
-def _give_up_backup(run: Run) -> None:
+def give_up_backup(run: Run) -> None:
+    """A backup of the present state that was not finished is none."""
     before = Backup.objects.filter(pk=run.operation.params.get("before"), state=Backup.State.RUNNING).first()
     if before is None:
         return

@@ -21,7 +21,14 @@ from tenants.models.operations import OPEN_STATES
 State = Backup.State
 # What is being removed is not part of the history any more.
 SEEN = (State.RUNNING, State.SUCCEEDED, State.FAILED)
-READERS = ("backup.restore", "backup.restore_copy", "backup.verify", "backup.copy", "backup.drill")
+READERS = (
+    "backup.restore",
+    "backup.restore_copy",
+    "backup.restore_tables",
+    "backup.verify",
+    "backup.copy",
+    "backup.drill",
+)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ Copy = BackupCopy.State
 PAGE = 200
 SWEEP_AFTER = timedelta(hours=6)
 RETRY_LOCKED = timedelta(hours=1)
-TAKING = ("backup.take", "backup.restore")  # a restore takes one of the present state before
+TAKING = ("backup.take", "backup.restore", "backup.restore_tables")  # a restore takes one of the present state before
 
 
 def expire_due(limit: int = 1_000) -> int:

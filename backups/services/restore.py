@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -135,7 +136,7 @@ def restore_same(
     require_major(open_backup(backup), tenant.cluster)
     try:
         with transaction.atomic():
-            restoring = _begin_same(backup, tenant, reason, backup_before, keep_days, actor, source)
+            restoring = _begin_same(backup, tenant, reason, backup_before, keep_days, [], actor, source)
             _requested(backup, tenant, restoring.operation, "same", actor, source)
     except IntegrityError as error:
         if "one_kept_schema" in str(error):
@@ -144,9 +145,39 @@ def restore_same(
     return restoring
 
 
-def _begin_same(
-    backup: Backup, tenant: Tenant, reason: str, backup_before: bool, keep_days: int, actor: Actor, source: Door
+def restore_tables(
+    *,
+    backup: Backup,
+    tables: Sequence[str],
+    confirm_slug: str,
+    reason: str,
+    backup_before: bool = True,
+    actor: Actor,
+    source: Door,
 ) -> Restoring:
+    """Have the rows of these tables replaced by those of a backup, all in one transaction, while the tenant works.
+
+    Refused, with the reason, when a foreign key of another table forbids it. Raises as `restore_same` does.
+    """
+    tenant = require_own(backup, confirm_slug=confirm_slug, reason=reason)
+    found = open_backup(backup)
+    require_major(found, tenant.cluster)
+    known = {table.target for table in found.manifest.tables}
+    if not tables or (unknown := sorted(set(tables) - known)):
+        raise InvalidInput(
+            f"The backup has no table {unknown[0]}." if tables else "Name the tables.", field="tables",
+            hint=f"It has: {', '.join(sorted(known))[:300]}.",
+        )  # fmt: skip
+    with transaction.atomic():
+        restoring = _begin_same(backup, tenant, reason, backup_before, KEEP_DAYS, sorted(set(tables)), actor, source)
+        _requested(backup, tenant, restoring.operation, "tables", actor, source)
+    return restoring
+
+
+def _begin_same(
+    backup: Backup, tenant: Tenant, reason: str, backup_before: bool, keep_days: int, tables: list[str], actor: Actor,
+    source: Door,
+) -> Restoring:  # fmt: skip
     """All rows, before anything of it is anywhere."""
     found = policies.effective(tenant)
     place = take.check_storage(found.storage) if backup_before else None
@@ -154,11 +185,15 @@ def _begin_same(
         "backup": str(backup.pk), "keep_days": keep_days, "alert_after_hours": found.policy.alert_after_hours,
         "copies": [each.pk for each in found.copies if place is None or each.pk != place.pk],
     }  # fmt: skip
+    if tables:
+        params["tables"] = tables
+    kind = "backup.restore_tables" if tables else "backup.restore"
     operation = operations.create(
-        "backup.restore", id=uuid.uuid4(), tenant=tenant, reason=check_reason(reason), actor=actor, source=source
+        kind, id=uuid.uuid4(), tenant=tenant, reason=check_reason(reason), actor=actor, source=source
     )
     kept = KeptSchema.objects.create(
         tenant=tenant, cluster=tenant.cluster, schema_name=new_schema_name(), incoming_schema=new_schema_name(),
+        kind=KeptSchema.Kind.BESIDE if tables else KeptSchema.Kind.REPLACED,
         backup=backup, operation=operation, keep_until=timezone.now() + timedelta(days=keep_days),
     )  # fmt: skip
     params["kept"] = kept.pk

@@ -20,11 +20,12 @@ from tenants.models import Cluster
 
 class Command(OperationCommand, DestructiveCommand):
     help = (
-        "Restore a backup: into a new tenant (--into-new SLUG), or in the place of its tenant's present schema "
-        "(--in-place). In place, the schema is made beside the present one while the tenant works, and then exchanged "
-        "with it in one transaction; what was replaced is kept aside until confirm_restore, or until its deadline, and "
-        "undo_restore puts it back. Every file of the backup is checked before anything is touched. --dry-run shows "
-        "what would change, what would be lost, and how long it takes."
+        "Restore a backup: into a new tenant (--into-new SLUG), in the place of its tenant's present schema "
+        "(--in-place), or the rows of some tables alone (--tables). In place, the schema is made beside the present "
+        "one while the tenant works, and then exchanged with it in one transaction; what was replaced is kept aside "
+        "until confirm_restore, or until its deadline, and undo_restore puts it back. Every file of the backup is "
+        "checked before anything is touched. --dry-run shows what would change, what would be lost, and how long it "
+        "takes."
     )
     examples = """
   manage.py restore_backup 6f0c1c1e-… --into-new shop-copy --wait
@@ -37,6 +38,9 @@ class Command(OperationCommand, DestructiveCommand):
         target = parser.add_mutually_exclusive_group(required=True)
         target.add_argument("--into-new", metavar="SLUG", help="make a new tenant of it, with credentials of its own")
         target.add_argument("--in-place", action="store_true", help="replace its tenant's present schema")
+        target.add_argument(
+            "--tables", metavar="NAME,…", help="replace the rows of these tables alone, in one transaction"
+        )
         parser.add_argument("--name", help="of the new tenant (default: as it was, with “(copy)”)")
         parser.add_argument("--plan", metavar="SLUG", help="of the new tenant (default: as it was)")
         parser.add_argument("--cluster", metavar="NAME", help="for the new tenant (default: where it was taken)")
@@ -53,18 +57,18 @@ class Command(OperationCommand, DestructiveCommand):
         backup = represent.find_backup(options["backup"])
         if options["dry_run"]:
             return {"preview": self._preview(backup, options)}
-        begun = self._in_place(backup, options) if options["in_place"] else self._copy(backup, options)
+        begun = self._copy(backup, options) if options["into_new"] else self._in_place(backup, options)
         operation = begun.operation
         if self.waits(options):
             operation = self.finish(operation, here=options["here"], timeout=options["timeout"])
-        kept = begun.kept.pk if begun.kept else None
+        kept = begun.kept.pk if begun.kept and options["in_place"] else None
         return {
             "tenant": {"id": str(begun.tenant.pk), "slug": begun.tenant.slug}, "kept": kept,
             "operation": tenants_represent.operation(operation),
         }  # fmt: skip
 
     def _preview(self, backup: Backup, options: dict[str, Any]) -> dict[str, Any]:
-        if options["in_place"]:
+        if not options["into_new"]:
             if backup.tenant is None:
                 raise InvalidInput("The backup's tenant is gone.", field="backup", hint="Use --into-new.")
             return preview.preview_same(backup=backup, tenant=backup.tenant).as_dict()
@@ -74,6 +78,12 @@ class Command(OperationCommand, DestructiveCommand):
         return preview.preview_copy(backup=backup, slug=options["into_new"], cluster=cluster).as_dict()
 
     def _in_place(self, backup: Backup, options: dict[str, Any]) -> restore.Restoring:
+        if options["tables"]:
+            reason = self.confirmed(backup.slug, f"Rows of {options['tables']} of {backup.slug} are replaced.", options)
+            return restore.restore_tables(
+                backup=backup, tables=[name.strip() for name in options["tables"].split(",")],
+                confirm_slug=backup.slug, reason=reason, backup_before=not options["no_backup"], **self.caller,
+            )  # fmt: skip
         reason = self.confirmed(
             backup.slug,
             f"The schema of {backup.slug} is replaced by its backup of {backup.snapshot_at:%Y-%m-%d %H:%M:%S %Z}.",
@@ -100,6 +110,8 @@ class Command(OperationCommand, DestructiveCommand):
             return
         result = operation["result"]
         out.line(f"Restored {result['rows']:,} rows in {result['seconds']:.1f} s into {slug}.")
+        if options["tables"]:
+            return
         if document["kept"]:
             out.line(f"What it replaced is aside: manage.py confirm_restore {document['kept']}, or undo_restore.")
         else:
