@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from backups.models import Backup, KeptSchema
-from backups.services import restore
+from backups.services import drills, restore
+from backups.services import kept as kept_services
 from provisioning import credentials
 from tenants import operations
 from tenants.models import Operation, Tenant
@@ -114,3 +115,40 @@ def test_a_copy_survives_a_kill_at_every_point(
         assert operation.state == "succeeded", f"{point}: {operation.error}"
         assert Tenant.objects.get(pk=restoring.tenant.pk).state == "active"
         assert count(credentials.collect_credentials(operation_id=operation.pk, **BY)) == 2, point
+
+
+def test_drills_undoings_and_tables_survive_kills(
+    tenant: Callable[..., Any], home: Any, mortal_worker: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drilled, undone, replaced = tenant(rows=1), tenant(rows=2), tenant(rows=3)
+    proof, back, rows = back_up(drilled), back_up(undone), back_up(replaced)
+    add_customers(undone.connection, 1)
+    add_customers(replaced.connection, 1)
+    first = restore.restore_same(backup=back, confirm_slug=undone.slug, reason="x", backup_before=False, **BY)
+    operations.work(first.operation.pk)
+    assert count(undone.connection) == 2
+    monkeypatch.setattr(operations.queue, "wake", lambda _: None)
+    sure: dict[str, Any] = {"reason": "x", **BY}
+    drill = drills.run_drill(backup=proof, **BY)
+    undo = kept_services.undo_restore(kept=KeptSchema.objects.get(tenant=undone.pk), confirm_slug=undone.slug, **sure)
+    tables = restore.restore_tables(
+        backup=rows, tables=["customers", "orders"], confirm_slug=replaced.slug, backup_before=False, **sure
+    )
+    chosen = {
+        "compare the content: worked": drill.operation,
+        "exchange the schemas: worked": undo,
+        "replace the rows: worked": tables.operation,
+    }
+    for point, operation in chosen.items():
+        die_at(operation, point)
+    settle(list(chosen.values()), seconds=120, worker=mortal_worker)
+    for point, operation in chosen.items():
+        operation.refresh_from_db()
+        assert died(operation), f"nobody died at {point!r}"
+        assert operation.state == "succeeded", f"{point}: {operation.error}"
+    assert (count(undone.connection), count(replaced.connection)) == (3, 3)
+    drill.drill.refresh_from_db()
+    assert drill.drill.state == "succeeded"
+    assert tables.kept is not None
+    for schema in (drill.drill.scratch_schema, tables.kept.incoming_schema):
+        assert leftovers(home.cluster, schema) == []
