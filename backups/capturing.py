@@ -16,6 +16,7 @@ from backups.engine.definition import Definition
 from backups.engine.errors import SchemaChanged
 from backups.engine.keys import KeyRing
 from backups.engine.manifest import Manifest
+from backups.errors import NoBackupLogin
 from backups.models import Backup
 from backups.services.common import template_version
 from backups.storage.base import Storage
@@ -32,8 +33,14 @@ _of_templates: dict[tuple[int, str], Definition] = {}
 
 
 def reader(cluster: Cluster) -> Dsn:
-    """The login that reads tenants' rows. Raises SecretUnreadable."""
-    return cluster.dsn("backup")
+    """The login that reads tenants' rows. Raises NoBackupLogin, SecretUnreadable."""
+    dsn = cluster.dsn("backup")
+    if dsn.user == cluster.dsn().user:
+        raise NoBackupLogin(
+            f"The cluster {cluster.name} has no login that may read the rows of all tenants.",
+            hint=f"Have one made, as superuser: manage.py prepare_cluster {cluster.name} --help.",
+        )
+    return dsn
 
 
 def capture_tenant(

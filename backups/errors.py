@@ -11,6 +11,12 @@ class NoStorage(Conflict):
     code = "no_storage"
 
 
+class NoBackupLogin(NoStorage):
+    """The cluster has no login that may read the rows of all tenants."""
+
+    code = "no_backup_login"
+
+
 class RetentionStopped(ControlPlaneError):
     """Retention would have removed what a policy promises to keep."""
 

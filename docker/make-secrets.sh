@@ -36,6 +36,8 @@ keep secret_key "$(random 48)"
 keep field_encryption_keys "$(random 32)"
 # Any 32 bytes in base64 are an Ed25519 key.
 keep audit_signing_key "$(random 32)"
+# To rotate put a new one in front, separated by a comma; backups need the old one as long as they are kept.
+keep backup_encryption_keys "first:$(random 32)"
 # The same passwords in the form each program reads.
 keep database_url "postgres://controlplane:$(cat controlplane_password)@postgres:5432/controlplane"
 keep superuser_url "postgres://postgres:$(cat postgres_password)@postgres:5432/controlplane"
@@ -47,7 +49,8 @@ keep pooler_url "postgres://cp_pooler:$(cat pgbouncer_password)@pgbouncer:6432/p
 if [ ! -e README ]; then
     cat >README <<'TEXT'
 Secrets of this deployment, made by docker/make-secrets.sh. Never commit or copy them; back up
-field_encryption_keys and secret_key: without them the stored passwords of tenants cannot be read again.
+field_encryption_keys and secret_key: without them the stored passwords of tenants cannot be read again; and
+backup_encryption_keys: without them no backup can.
 
 postgres_password       the superuser's, used by the first start, by `migrate` (superuser_url contains it) and by people
 controlplane_password   of the control plane's login; database_url contains it
@@ -56,6 +59,7 @@ redis_password          redis_url and redis_auth contain it
 secret_key              Django's SECRET_KEY
 field_encryption_keys   Fernet keys, the newest first, separated by commas
 audit_signing_key       signs the audit log's checkpoints (docs/audit.md)
+backup_encryption_keys  wrap the keys of backups (docs/backups.md)
 TEXT
     chmod 0444 README
 fi

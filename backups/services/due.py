@@ -7,6 +7,7 @@ the same time than cluster and storage bear.
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -136,10 +137,15 @@ class Known:
     being written to each storage."""
 
     def __init__(self, found: Mapping[Any, Effective], cluster: Cluster) -> None:
-        self.policies, self.dsn = found, capturing.reader(cluster)
+        self.policies, self._cluster = found, cluster
         with connection.cursor() as cursor:
             cursor.execute(QUERIES["busy_storages"], {"now": timezone.now()})
             self.writing: dict[int, int] = dict(cursor.fetchall())
+
+    @functools.cached_property
+    def dsn(self) -> Dsn:
+        """Who reads. Raises NoBackupLogin: in each tenant's turn, whose page then says so."""
+        return capturing.reader(self._cluster)
 
 
 def _one(status: BackupStatus, known: Known, done: Done, end: float) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from backups import capturing
 from backups.errors import NoStorage
 from backups.models import Backup, BackupCopy, Storage
 from backups.services import policies
@@ -48,7 +49,7 @@ def backup_tenant(
     """Have a tenant backed up now, by a worker. With `keep_days` it has its own retention; `pinned` it stays until
     somebody takes that away.
 
-    Raises NotFound, Conflict `wrong_state` and `operation_in_progress`, NoStorage, InvalidInput.
+    Raises NotFound, Conflict `wrong_state` and `operation_in_progress`, NoStorage, NoBackupLogin, InvalidInput.
     """
     tenant = Tenant.objects.select_related("plan", "cluster").filter(pk=tenant_id).first()
     if tenant is None:
@@ -59,6 +60,7 @@ def backup_tenant(
             hint=f"It must be {', '.join(BACKED_UP[:-1])} or {BACKED_UP[-1]}.",
         )  # fmt: skip
     note, keep_until = check_note(note), _until(keep_days)
+    capturing.reader(tenant.cluster)  # asked for here, so that who asks for a backup is told
     found = policies.effective(tenant)
     with transaction.atomic():
         asked = begin(

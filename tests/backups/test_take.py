@@ -37,6 +37,7 @@ from tests.backups.support import (
     prefixes,
     whole,
 )
+from tests.provisioning.support import provision
 
 
 def test_a_backup_is_there_whole_and_described(tenant: Any, disk: Any) -> None:
@@ -97,6 +98,17 @@ def test_without_a_storage_that_takes_it_nothing_begins(tenant: Any, disk: Any) 
     assert refused.value.code == "no_storage"
     with pytest.raises(InvalidInput):
         take.backup_tenant(tenant_id=mine.pk, keep_days=0, **BY)
+    assert not Backup.objects.filter(origin_id=mine.pk).exists()
+
+
+def test_on_a_cluster_without_a_login_that_reads_all_it_is_said_what_is_missing(template: Any, disk: Any) -> None:
+    """Row-level security is forced on all tables: as the control plane's own login a backup would lack rows."""
+    mine = provision(template).tenant
+    assert not mine.cluster.logins.filter(purpose="backup", ready=True).exists()
+    with pytest.raises(Conflict) as refused:
+        take.backup_tenant(tenant_id=mine.pk, **BY)
+    assert refused.value.code == "no_backup_login"
+    assert "prepare_cluster" in refused.value.hint
     assert not Backup.objects.filter(origin_id=mine.pk).exists()
 
 

@@ -70,15 +70,20 @@ class Stack:
         return self.secrets[name].read_text(encoding="utf-8").strip()
 
     def entrypoint(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a one-shot sub-command to its end."""
-        return self._run([str(ENTRYPOINT), *arguments])
+        """Run a one-shot sub-command to its end, with what the service `migrate` has besides."""
+        return self._run(
+            [str(ENTRYPOINT), *arguments],
+            CLUSTER_SUPERUSER_URL_FILE=str(self.secrets["superuser_url"]),
+            ISOLATION_LEVEL="lockdown",
+        )
 
     def health(self, program: str) -> subprocess.CompletedProcess[str]:
         """The container's health check."""
         return self._run(["python", str(DOCKER / "health.py"), program])
 
-    def _run(self, argv: list[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(argv, env=self.environment, cwd="/", capture_output=True, text=True, timeout=150)
+    def _run(self, argv: list[str], **more: str) -> subprocess.CompletedProcess[str]:
+        environment = {**self.environment, **more}
+        return subprocess.run(argv, env=environment, cwd="/", capture_output=True, text=True, timeout=150)
 
     @contextmanager
     def program(self, name: str) -> Iterator[Running]:
@@ -208,6 +213,8 @@ def stack(home: Path) -> Iterator[Stack]:
         assert result.returncode == 0, result.stderr
         exits.enter_context(redis_server(made))
         _point_to(made, "database_url", "@postgres:5432/", f"@127.0.0.1:{made.postgres_port}/")
+        made.secrets["superuser_url"].unlink()  # this server made itself a password
+        made.secrets["superuser_url"].write_text(server.superuser_url, encoding="utf-8")
         _point_to(made, "redis_url", "@redis:6379/", f"@127.0.0.1:{made.redis_port}/")
         exits.enter_context(pooler(made))
         blocker = home / "blocker"
@@ -224,11 +231,19 @@ def stack(home: Path) -> Iterator[Stack]:
             "POOL_TARGET": "2",
             "PROMETHEUS_MULTIPROC_DIR": str(home / "metrics"),
             "STATIC_FROM_SOURCE": "true",
+            "BACKUP_DIRECTORY": str(home / "backups"),
             "AUDIT_CHECKPOINT_URLS": (home / "checkpoints.jsonl").as_uri(),
             "ALLOWED_HOSTS": "127.0.0.1",
             **{
                 f"{name.upper()}_FILE": str(made.secrets[name])
-                for name in ("database_url", "redis_url", "secret_key", "field_encryption_keys", "audit_signing_key")
+                for name in (
+                    "database_url",
+                    "redis_url",
+                    "secret_key",
+                    "field_encryption_keys",
+                    "audit_signing_key",
+                    "backup_encryption_keys",
+                )
             },
             **_pooler_settings(made),
         }

@@ -140,6 +140,7 @@ def test_from_empty_servers_to_a_tenant_behind_the_pooler(stack: Stack) -> None:
         all_become_healthy(stack, programs)
         tenant = new_tenant(stack, credentials["api_key"])
         only_tenants_can_be_looked_up(stack, tenant)
+        it_is_backed_up(stack, credentials["api_key"])
         if PGBOUNCER:
             only_tenants_pass_the_pooler(stack, tenant)
         for name in ("beat", "worker", "reaper", "sealer", "web"):
@@ -161,17 +162,38 @@ def all_become_healthy(stack: Stack, programs: dict[str, Running]) -> None:
         assert "Traceback" not in program.log
 
 
-def new_tenant(stack: Stack, api_key: str) -> dict[str, Any]:
-    """The connection of a tenant made through HTTP."""
+def ask(stack: Stack, api_key: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What the API answers to a GET, or to a POST of `body`."""
     request = urllib.request.Request(
-        f"http://127.0.0.1:{stack.environment['PORT']}/api/v1/tenants",
-        data=json.dumps({"name": "Acme", "slug": "acme"}).encode(),
+        f"http://127.0.0.1:{stack.environment['PORT']}/api/v1/{path}",
+        data=None if body is None else json.dumps(body).encode(),
         headers={"Authorization": f"Api-Key {api_key}", "Content-Type": "application/json"},
     )
     with DIRECT.open(request, timeout=60) as answer:
-        assert answer.status == 201
-        found: dict[str, Any] = json.load(answer)["connection"]
+        found: dict[str, Any] = json.load(answer)
     return found
+
+
+def new_tenant(stack: Stack, api_key: str) -> dict[str, Any]:
+    """The connection of a tenant made through HTTP."""
+    found: dict[str, Any] = ask(stack, api_key, "tenants", {"name": "Acme", "slug": "acme"})["connection"]
+    return found
+
+
+def it_is_backed_up(stack: Stack, api_key: str) -> None:
+    """By the worker, as the login that only reads, into the volume; and what is in it can be looked at before use."""
+    tenant = ask(stack, api_key, "tenants?slug=acme")["results"][0]
+    asked = ask(stack, api_key, f"tenants/{tenant['id']}/backup", {"note": "by hand"})
+
+    def succeeded() -> bool:
+        operation = ask(stack, api_key, f"operations/{asked['id']}")
+        assert operation["state"] != "failed", operation["error"]
+        return bool(operation["state"] == "succeeded")
+
+    wait_for(succeeded, seconds=60, what="the backup")
+    backup = ask(stack, api_key, f"tenants/{tenant['id']}/backups")["results"][0]
+    preview = ask(stack, api_key, f"backups/{backup['id']}/restore", {"target": "new", "slug": "copy", "dry_run": True})
+    assert preview["tables"]
 
 
 def only_tenants_pass_the_pooler(stack: Stack, connection: dict[str, Any]) -> None:
