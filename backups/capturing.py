@@ -21,6 +21,7 @@ from backups.models import Backup
 from backups.services.common import template_version
 from backups.storage.base import Storage
 from tenants import secrets
+from tenants.exceptions import ControlPlaneError
 from tenants.models import Cluster, Tenant
 from tenants.postgres import Dsn, session
 from tenants.schemas.compiler import fingerprints
@@ -102,14 +103,31 @@ def of_template(tenant: Tenant) -> Definition | None:
 
 def _as_it_is(tenant: Tenant, dsn: Dsn, found: str) -> Definition:
     """Of a schema that somebody has changed: compiled from itself, and remembered by its fingerprint."""
-    key = f"backups:definition:{tenant.cluster_id}:{found}"
-    if (kept := cache.get(key)) is not None:
-        return Definition.decoded(kept)
+    if (kept := _remembered(tenant.cluster_id, found)) is not None:
+        return kept
     log.info("backup.schema_compiled", extra={"tenant": str(tenant.pk), "fingerprint": found})
     made = definition_of(tenant.schema_name, dsn=tenant.cluster.dsn(), reader=dsn)
-    key = f"backups:definition:{tenant.cluster_id}:{made.source}"
-    cache.set(key, made.encoded(), timeout=DEFINITION_SECONDS)
+    token = secrets.encrypt(made.encoded().decode())
+    cache.set(_key(tenant.cluster_id, made.source), token, timeout=DEFINITION_SECONDS)
     return made
+
+
+def _key(cluster_id: int, found: str) -> str:
+    return f"backups:definition:{cluster_id}:{found}"
+
+
+def _remembered(cluster_id: int, found: str) -> Definition | None:
+    """The definition that was kept for a fingerprint. A restore runs it as SQL: encrypted, so that nobody who can write
+    to the cache can make one up, and none is taken for another's."""
+    token = cache.get(_key(cluster_id, found))
+    if token is None:
+        return None
+    try:
+        kept = Definition.decoded(secrets.decrypt(token).encode())
+    except (ControlPlaneError, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("backup.definition_unreadable", extra={"fingerprint": found, "error": type(error).__name__})
+        return None
+    return kept if kept.source == found else None
 
 
 def _meta(tenant: Tenant, backup: Backup) -> dict[str, Any]:
