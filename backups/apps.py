@@ -8,6 +8,8 @@ class BackupsConfig(AppConfig):
     def ready(self) -> None:
         """Tell the operations who carries out which kind of work."""
         from backups import restores, workflows  # models must be loaded first
+        from backups.pitr import workflows as points_in_time
 
         workflows.register()
         restores.register()
+        points_in_time.register()

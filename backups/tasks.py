@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.conf import settings
 
+from backups.pitr import due as archives_due
 from backups.services import drills, due, kept, removal, verify
 
 
@@ -62,3 +63,9 @@ def drop_kept() -> int:
 def drills_due() -> int:
     """Have those backups proven by a restore whose turn it is."""
     return drills.drills_due()
+
+
+@shared_task(name="backups.keep_archives")
+def keep_archives() -> int:
+    """Look at the clusters' WAL archives, begin the base backups that are due, remove left scratch instances."""
+    return archives_due.keep_archives()

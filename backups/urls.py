@@ -1,9 +1,11 @@
 from django.urls import path
 
 from backups import restore_views, views
+from backups.pitr.rest import TenantRestore
 
 urlpatterns = [
     path("tenants/<uuid:pk>/backup", views.TenantBackup.as_view(), name="tenant-backup"),
+    path("tenants/<uuid:pk>/restore", TenantRestore.as_view(), name="tenant-restore"),
     path("tenants/<uuid:pk>/backups", views.TenantBackups.as_view(), name="tenant-backups"),
     path("backups", views.BackupList.as_view(), name="backup-list"),
     path("backups/<uuid:pk>", views.BackupResource.as_view(), name="backup-detail"),

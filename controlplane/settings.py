@@ -267,6 +267,7 @@ CELERY_BEAT_SCHEDULE = {
     "restore-drills": {"task": "backups.drills_due", "schedule": 60.0, "options": {"expires": 60}},
     "drop-kept-schemas": {"task": "backups.drop_kept", "schedule": 300.0, "options": {"expires": 300}},
     "verify-old-backups": {"task": "backups.verify_due", "schedule": crontab(minute="*/10")},
+    "keep-archives": {"task": "backups.keep_archives", "schedule": 60.0, "options": {"expires": 60}},
     "tidy-door": {"task": "door.tidy", "schedule": crontab(minute="*/10")},
     "forget-old-requests": {"task": "tenants.forget_old_requests", "schedule": crontab(minute=41)},
 }

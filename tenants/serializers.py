@@ -424,6 +424,19 @@ class IsolationCheckSerializer(serializers.Serializer[Any]):
     error = serializers.CharField()
 
 
+class ArchiveSerializer(serializers.Serializer[Any]):
+    """A cluster's WAL archive: between which moments its tenants can be brought back."""
+
+    state = serializers.CharField(help_text="restart_needed, active or disabled.")
+    earliest = serializers.DateTimeField(allow_null=True, help_text="The end of the oldest base backup.")
+    latest = serializers.DateTimeField(
+        allow_null=True,
+        help_text="Up to when WAL was in the archive at the last look; what is later is archived on demand.",
+    )
+    checked_at = serializers.DateTimeField(allow_null=True)
+    last_error = serializers.CharField()
+
+
 class ClusterSerializer(serializers.Serializer[Any]):
     """A cluster: a database that tenants live in. Addresses are those that tenants use; no credentials."""
 
@@ -443,6 +456,7 @@ class ClusterSerializer(serializers.Serializer[Any]):
     reaper = serializers.SerializerMethodField(help_text="The watch over tenants' sessions there.")
     isolation_check = serializers.SerializerMethodField(help_text="The last proof that its tenants are kept apart.")
     log_watch = serializers.SerializerMethodField(help_text="The watch over its log for attempts.")
+    archive = serializers.SerializerMethodField(help_text="Its WAL archive, if it has one.")
     server_version = serializers.CharField()
     extensions = serializers.SerializerMethodField()
     pool_target = serializers.IntegerField()
@@ -487,6 +501,12 @@ class ClusterSerializer(serializers.Serializer[Any]):
         """Whether attempts are seen."""
         watch = getattr(cluster, "log_watch", None)
         return None if watch is None else LogWatchSerializer(watch).data
+
+    @extend_schema_field(ArchiveSerializer(allow_null=True))
+    def get_archive(self, cluster: Any) -> Any:
+        """Which moments can be recovered."""
+        archive = getattr(cluster, "archive", None)
+        return None if archive is None else ArchiveSerializer(archive).data
 
     @extend_schema_field(PoolerSerializer(allow_null=True))
     def get_pooler(self, cluster: Any) -> Any:

@@ -215,7 +215,7 @@ class AuditEventDetail(ApiView):
 
 
 # What its representation shows of others.
-CLUSTER_SHOWS = ("pooler__log_watch", "reaper", "log_watch", "host_cluster__pooler")
+CLUSTER_SHOWS = ("pooler__log_watch", "reaper", "log_watch", "host_cluster__pooler", "archive")
 
 
 class ClusterList(ListView):

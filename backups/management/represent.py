@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backups.models import Backup, Storage
+from backups.models import Backup, ClusterArchive, Storage
 from backups.retention import Entry
 from backups.services.policies import Effective
 from tenants.exceptions import NotFound
@@ -93,3 +93,26 @@ def find_backup(text: str) -> Backup:
         return get_backup(text)
     except NotFound as error:
         raise NotFound(f"There is no backup '{text}'.", hint="See manage.py list_backups.") from error
+
+
+def archive(row: ClusterArchive) -> dict[str, Any]:
+    """A cluster's WAL archive."""
+    return {
+        "cluster": row.cluster.name, "state": row.state, "repository": row.repository, "directory": row.home,
+        "stanza": row.stanza, "full_schedule": row.full_schedule, "diff_schedule": row.diff_schedule,
+        "keep_full": row.keep_full, "earliest": row.earliest, "latest": row.latest, "checked_at": row.checked_at,
+        "last_error": row.last_error, "base_backups": row.base_backups,
+    }  # fmt: skip
+
+
+def show_archive(document: dict[str, Any], out: Output) -> None:
+    """The same for people."""
+    names = ("state", "repository", "earliest", "latest", "checked_at")
+    out.facts(f"Archive of {document['cluster']}", {name: document[name] for name in names})
+    out.table(
+        ["base backup", "kind", "ended", "size", "stored"],
+        [
+            [b["label"], b["kind"], b["stopped"], size(b["bytes"]), size(b["stored_bytes"])]
+            for b in document["base_backups"]
+        ],
+    )

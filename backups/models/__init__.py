@@ -1,5 +1,6 @@
 """What is to be backed up, when and where to; what was, and how much of it is proven."""
 
+from backups.models.archives import ClusterArchive, Recovery
 from backups.models.backups import Backup, BackupCopy, BackupStatus
 from backups.models.policies import BackupPolicy, PolicyOverride
 from backups.models.restores import KeptSchema, RestoreDrill
@@ -10,8 +11,10 @@ __all__ = [
     "BackupCopy",
     "BackupPolicy",
     "BackupStatus",
+    "ClusterArchive",
     "KeptSchema",
     "PolicyOverride",
+    "Recovery",
     "RestoreDrill",
     "Storage",
 ]

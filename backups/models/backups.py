@@ -36,6 +36,7 @@ class Backup(models.Model):
         MANUAL = "manual"
         BEFORE_RESTORE = "before_restore"
         BEFORE_PURGE = "before_purge"
+        POINT_IN_TIME = "point_in_time"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, null=True, blank=True, on_delete=models.SET_NULL, related_name="backups")
@@ -85,7 +86,9 @@ class Backup(models.Model):
                 name="backup_state",
             ),
             models.CheckConstraint(
-                condition=models.Q(origin__in=["scheduled", "manual", "before_restore", "before_purge"]),
+                condition=models.Q(
+                    origin__in=["scheduled", "manual", "before_restore", "before_purge", "point_in_time"]
+                ),
                 name="backup_origin",
             ),
             models.CheckConstraint(

@@ -30,7 +30,8 @@ Copy = BackupCopy.State
 PAGE = 200
 SWEEP_AFTER = timedelta(hours=6)
 RETRY_LOCKED = timedelta(hours=1)
-TAKING = ("backup.take", "backup.restore", "backup.restore_tables")  # a restore takes one of the present state before
+# A restore takes one of the present state before, a recovery one of the state at its moment.
+TAKING = ("backup.take", "backup.restore", "backup.restore_tables", "backup.recover")
 
 
 def expire_due(limit: int = 1_000) -> int:

@@ -226,6 +226,12 @@ def _kept_already(tenant: Tenant) -> Conflict:
     )  # fmt: skip
 
 
+def refuse_kept(tenant: Tenant) -> None:
+    """Raises Conflict while what an earlier restore replaced is still kept."""
+    if KeptSchema.objects.filter(tenant=tenant, kind=KeptSchema.Kind.REPLACED, state=KeptSchema.State.KEPT).exists():
+        raise _kept_already(tenant)
+
+
 def require_own(backup: Backup, *, confirm_slug: str, reason: str) -> Tenant:
     """The tenant a backup is of, if it may be restored there. Raises InvalidInput, Conflict."""
     tenant = Tenant.objects.select_related("plan", "cluster__provisioner").filter(pk=backup.tenant_id).first()

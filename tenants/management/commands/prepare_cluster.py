@@ -49,7 +49,7 @@ class Command(ControlPlaneCommand):
         done = prepare_cluster(
             cluster=find_cluster(options["name"]),
             level=options["level"],
-            superuser_url=_superuser_url(options["superuser_url_file"]),
+            superuser_url=superuser_url_of(options["superuser_url_file"]),
             dry_run=options["dry_run"],
             **self.caller,
         )
@@ -92,7 +92,8 @@ def document(done: Prepared) -> dict[str, Any]:
     }
 
 
-def _superuser_url(file: str | None) -> str:
+def superuser_url_of(file: str | None) -> str:
+    """A superuser's connection string, from a file or the environment; empty without one. Raises InvalidInput."""
     if file is None:
         return os.environ.get(URL_VARIABLE, "")
     try:
