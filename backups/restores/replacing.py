@@ -96,9 +96,9 @@ def exchange(run: Run, tenant: Tenant, kept: KeptSchema, *, live_becomes: str, i
 
 
 def _switch(run: Run, tenant: Tenant, *, live_becomes: str, incoming: str) -> None:
-    """As the control plane's own login: the provisioner may not rename roles."""
+    """Only a schema that is still what the restore has proven."""
     expected = run.operation.params.get("done", {}).get("fingerprint")
-    with connect(tenant.cluster.dsn(), autocommit=True, statement_timeout_ms=0) as link:
+    with connect(tenant.cluster.work_dsn(), autocommit=True, statement_timeout_ms=0) as link:
         if expected and schemas.exists(link, incoming):
             found = fingerprints(link, [incoming]).get(incoming)
             if found != expected:
@@ -138,7 +138,7 @@ def undo(run: Run) -> None:
 
 
 def _exchange_back(tenant: Tenant, kept: KeptSchema) -> None:
-    with connect(tenant.cluster.dsn(), autocommit=True, statement_timeout_ms=0) as link:
+    with connect(tenant.cluster.work_dsn(), autocommit=True, statement_timeout_ms=0) as link:
         if not schemas.exists(link, kept.schema_name):
             return
         access.shut(tenant)

@@ -43,7 +43,7 @@ def undo_undoing(run: Run) -> None:
     tenant, kept = run.tenant, kept_of(run)
     with run.step("exchange back") as needed:
         if needed:
-            with connect(tenant.cluster.dsn(), autocommit=True, statement_timeout_ms=0) as link:
+            with connect(tenant.cluster.work_dsn(), autocommit=True, statement_timeout_ms=0) as link:
                 if not schemas.exists(link, kept.schema_name):
                     access.shut(tenant)
                     switch(link, live=tenant.schema_name, incoming=kept.incoming_schema, aside=kept.schema_name)

@@ -49,7 +49,7 @@ def restore_tables(run: Run) -> None:
     with run.step("replace the rows") as needed:
         if needed:
             with (
-                connect(kept.place.dsn(), autocommit=True, statement_timeout_ms=0) as link,
+                connect(kept.place.work_dsn(), autocommit=True, statement_timeout_ms=0) as link,
                 opened(capturing.reader(kept.place)) as reader,
             ):
                 run.alive()
