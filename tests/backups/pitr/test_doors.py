@@ -11,6 +11,10 @@ import pytest
 
 from backups.models import ClusterArchive
 from tenants.models import Operation, Tenant
+from tests.admin.conftest import browse as browse
+from tests.admin.conftest import groups as groups
+from tests.admin.conftest import person as person
+from tests.admin.support import text_of, url
 from tests.backups.pitr.support import Place, moment, rows_of, work
 from tests.backups.support import add_customers
 from tests.commands.support import call, refusal, text
@@ -20,11 +24,11 @@ from tests.support.fixtures import fresh_slug
 def test_an_archive_is_set_up_again_backed_up_and_shown(place: Place, tmp_path: Path) -> None:
     assert place.first is not None
     assert place.first.restart, "archive_mode was off at first"
-    url = tmp_path / "url"
-    url.write_text(place.server.superuser_url)
+    file = tmp_path / "url"
+    file.write_text(place.server.superuser_url)
     name, directory = place.cluster.name, str(place.root / "archive")
     again = call(
-        "archive_cluster", name, "--directory", directory, "--superuser-url-file", str(url), "--keep-full", "3"
+        "archive_cluster", name, "--directory", directory, "--superuser-url-file", str(file), "--keep-full", "3"
     )
     assert (again["state"], again["keep_full"], again["todo"], again["restart"]) == ("active", 3, [], False)
     taken = call("base_backup", name, "--kind", "diff", "--here")
@@ -75,6 +79,16 @@ def test_a_tenant_is_recovered_by_command(place: Place, tenant: Callable[..., An
     for wrong in ("yesterday", "2026-11-23 10:15:00"):
         code, error = refusal("restore_tenant", mine.slug, "--to", wrong, "--as-backup")
         assert (code, error.code) in ((2, "invalid"), (2, "usage")), wrong
+
+
+def test_the_clusters_page_shows_which_moments_there_are(
+    place: Place, cluster: Any, browse: Callable[..., Any]
+) -> None:
+    client = browse("viewer")
+    shown = text_of(client.get(url("tenants_cluster_change", place.cluster.pk)))
+    assert place.row.base_backups[0]["label"] in shown
+    assert "Earliest moment" in shown
+    assert "archive_cluster --help" in text_of(client.get(url("tenants_cluster_change", cluster.pk)))
 
 
 def test_a_cluster_without_an_archive_says_so(cluster: Any) -> None:
