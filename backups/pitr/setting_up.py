@@ -25,6 +25,7 @@ from tenants.postgres import Dsn, connect
 
 # home + /scratch/0123456789abcdef/.s.PGSQL.5432.lock has to be a socket's path: 107 bytes.
 MOST_HOME = 60
+MOST_KEPT = 99
 State = ClusterArchive.State
 
 
@@ -113,6 +114,8 @@ def _described(
     for name in ("full_schedule", "diff_schedule"):
         if name in options:
             schedule.parse(options[name])
+    if not 1 <= options.get("keep_full", 1) <= MOST_KEPT:
+        raise InvalidInput(f"1 to {MOST_KEPT} full base backups are kept.", field="keep_full")
     row = ClusterArchive.objects.filter(cluster=cluster).first() or ClusterArchive(
         cluster=cluster, stanza=cluster.name,
         secret=secrets.encrypt(random.token_urlsafe(48)), password=secrets.encrypt(random.token_urlsafe(32)),

@@ -31,6 +31,8 @@ def test_an_archive_is_set_up_again_backed_up_and_shown(place: Place, tmp_path: 
         "archive_cluster", name, "--directory", directory, "--superuser-url-file", str(file), "--keep-full", "3"
     )
     assert (again["state"], again["keep_full"], again["todo"], again["restart"]) == ("active", 3, [], False)
+    _, error = refusal("archive_cluster", name, "--directory", directory, "--keep-full", "0")
+    assert error.code == "invalid"
     taken = call("base_backup", name, "--kind", "diff", "--here")
     assert taken["operation"]["state"] == "succeeded"
     shown = call("show_archive", name)

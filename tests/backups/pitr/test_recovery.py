@@ -13,6 +13,7 @@ from backups.models import Backup, BackupStatus
 from backups.pitr import services
 from backups.pitr.errors import OutOfRange
 from provisioning import credentials
+from provisioning import services as lifecycle
 from tenants.exceptions import InvalidInput
 from tenants.models import Operation, Tenant
 from tests.backups.pitr.support import Place, done, moment, nothing_left, rows_of
@@ -76,3 +77,16 @@ def test_what_cannot_be_recovered_is_refused_at_once(place: Place, tenant: Calla
             services.recover_tenant(tenant_id=mine.pk, **values, **BY)
     assert Operation.objects.filter(tenant=mine).count() == before
     assert not Backup.objects.filter(origin_id=mine.pk).exists()
+
+
+def test_a_purged_tenant_comes_back_as_a_new_one(tenant: Callable[..., Any]) -> None:
+    mine = tenant(rows=3)
+    was, then = rows_of(mine.connection), moment()
+    lifecycle.delete_tenant(tenant_id=mine.pk, **BY)
+    purge = lifecycle.purge_tenant(tenant_id=mine.pk, confirm_slug=mine.slug, reason="test", force=True, **BY)
+    assert purge.operation is not None
+    done(purge.operation)
+    begun = services.recover_tenant(tenant_id=mine.pk, to=then, into="new", slug=fresh_slug(), **BY)
+    restoring = done(Operation.objects.get(pk=done(begun.operation).result["restore"]))
+    assert rows_of(credentials.collect_credentials(operation_id=restoring.pk, **BY)) == was
+    assert nothing_left(begun.recovery)
