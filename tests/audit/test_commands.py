@@ -52,7 +52,7 @@ def test_tampering_ends_verify_audit_log_with_8_and_says_where(sealed: Registry,
     assert AuditVerification.objects.latest("id").findings[0]["event"] == event
     assert AuditEvent.objects.filter(action="audit.verify", outcome="failure").count() == 1
     key = call("checkpoint_audit_log")["public_key"]
-    assert refusal("verify_audit_log", "--checkpoints", str(sealed.checkpoints), "--public-key", key)[0] == 8
+    assert refusal("verify_audit_log", "--checkpoints", str(sealed.checkpoints), f"--public-key={key}")[0] == 8
 
 
 def test_beat_verifies_what_is_new_and_each_day_all(sealed: Registry) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
 
-from tenants.models import Operation, Tenant
+from tenants.exceptions import ControlPlaneError
+from tenants.models import Cluster, Operation, Tenant
 from tests.provisioning.support import warm
 from tests.support.api import ApiClient
 from tests.support.databases import PROJECT
@@ -134,7 +136,18 @@ def test_a_body_that_ends_early_is_no_crash(running, key):
         assert response.getheader("Content-Type") == "application/problem+json"
 
 
+@pytest.fixture
+def no_tenants_of_clusters_that_are_gone():
+    """Other tests leave some: every act on them is answered 503, and that is no finding."""
+    for cluster in Cluster.objects.exclude(is_default=True):
+        try:
+            psycopg.connect(cluster.dsn().conninfo()).close()
+        except (psycopg.Error, ControlPlaneError):
+            Tenant.objects.filter(cluster=cluster).update(state="purged")
+
+
 @pytest.mark.timeout(400)
+@pytest.mark.usefixtures("no_tenants_of_clusters_that_are_gone")
 def test_schemathesis_finds_nothing(running, key, tmp_path):
     """Examples made from the description, valid and not: nothing crashes, and every answer is as described."""
     config = tmp_path / "schemathesis.toml"

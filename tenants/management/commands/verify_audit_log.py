@@ -27,7 +27,7 @@ class Command(ControlPlaneCommand):
     examples = """
   manage.py verify_audit_log
   manage.py verify_audit_log --from-checkpoint 1440
-  manage.py verify_audit_log --checkpoints /mnt/vault/checkpoints.jsonl --public-key "$KEY" --json
+  manage.py verify_audit_log --checkpoints /mnt/vault/checkpoints.jsonl --public-key="$KEY" --json
 """
 
     def arguments(self, parser: CommandParser) -> None:
