@@ -6,9 +6,9 @@ from tenants.exceptions import Conflict, ControlPlaneError
 
 
 class PitrUnavailable(ControlPlaneError):
-    """Points in time are not to be had here."""
+    """Points in time are not to be had here: no archive, or no program that reads one."""
 
-    code, status = "point_in_time_unavailable", 503
+    code, status = "point_in_time_unavailable", 409
 
 
 class OutOfRange(Conflict):
