@@ -50,6 +50,7 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     "overlap_running": (409, "An earlier rotation's overlap is not over."),
     "grace_period": (409, "The grace period is not over."),
     "audit_log_broken": (409, "The audit log is not what was signed; `verify_audit_log` says where."),
+    "time_out_of_range": (409, "The time is not among those that can be recovered."),
     "point_in_time_unavailable": (409, "The cluster has no WAL archive, or nothing here can read it."),
     "no_backup_login": (409, "The cluster has no login that may read all tenants' rows."),
     "no_storage": (409, "There is no storage that takes backups."),
