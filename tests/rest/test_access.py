@@ -49,6 +49,7 @@ DOORS = [
     ("GET", f"tenants/{ANY}/kept-schemas", {"backups:read"}),
     ("POST", "kept-schemas/0/confirm", {"backups:restore"}),
     ("POST", "kept-schemas/0/undo", {"backups:restore"}),
+    ("POST", f"tenants/{ANY}/restore", {"backups:restore"}),
     ("GET", "operations", {"operations:read"}),
     ("GET", f"operations/{ANY}", {"operations:read", "tenants:write"}),
     ("POST", f"operations/{ANY}/cancel", {"operations:write"}),
