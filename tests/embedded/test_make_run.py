@@ -217,7 +217,7 @@ def test_what_dies_is_started_again_and_a_killed_supervisor_leaves_nothing(
     supervisor = next(process for process in psutil.Process(run.process.pid).children() if process.is_running())
     supervisor.kill()
     run.process.wait(10)
-    # The fifteen seconds are promised of an orderly end. Nobody urges on what ends here by itself, work under way included.
+    # The fifteen seconds are promised of an orderly end. What ends here by itself has nobody to urge it on.
     deadline = time.monotonic() + 3 * STOP_SECONDS
     while (list(marked(home)) or processes_of(home)) and time.monotonic() < deadline:
         time.sleep(0.2)
