@@ -42,6 +42,7 @@ class BackupRestore(ApiView):
     queryset = Backup.objects.all()
     serializer_class = OperationSerializer
     required_scopes = {"POST": "backups:restore"}
+    confirmed_methods = frozenset({"POST"})
     required_permissions = {"POST": "backups.restore_backup"}
 
     @extend_schema(
@@ -129,6 +130,7 @@ class _OfKept(ApiView):
     queryset = KeptSchema.objects.all()
     serializer_class = OperationSerializer
     required_scopes = {"POST": "backups:restore"}
+    confirmed_methods = frozenset({"POST"})
     required_permissions = {"POST": "backups.restore_backup"}
 
 

@@ -77,6 +77,7 @@ class TenantRestore(ApiView):
     queryset = Tenant.objects.all()
     serializer_class = OperationSerializer
     required_scopes = {"POST": "backups:restore"}
+    confirmed_methods = frozenset({"POST"})
     required_permissions = {"POST": "backups.restore_backup"}
 
     @extend_schema(

@@ -81,7 +81,8 @@ def _make_incoming(run: Run, kept: KeptSchema, source: Source) -> None:
 def exchange(run: Run, tenant: Tenant, kept: KeptSchema, *, live_becomes: str, incoming: str) -> None:
     """Steps: the tenant is shut out, `incoming` is put in the place of its schema, and the same logins are let in."""
     with run.step("note open logins") as needed:
-        if needed:
+        # Once: a registry that crashed may have forgotten that this was done, and by then they are closed.
+        if needed and not kept.logins:
             kept.logins = access.open_logins(tenant)
             kept.save(update_fields=["logins"])
     with run.step("close logins and end sessions") as needed:

@@ -59,7 +59,8 @@ def undo_restore(*, kept: KeptSchema, confirm_slug: str, reason: str, actor: Act
             "backup.undo_restore", tenant=tenant, params={"kept": kept.pk}, reason=check_reason(reason), actor=actor,
             source=source,
         )  # fmt: skip
-        if not KeptSchema.objects.filter(pk=kept.pk, state=State.KEPT).exists():
+        # The logins noted then are not those that are open now: a tenant may have been suspended since.
+        if not KeptSchema.objects.filter(pk=kept.pk, state=State.KEPT).update(logins=[]):
             raise Conflict("It was settled meanwhile.", code="state_changed")
         audit.record(
             "backup.undo_restore_requested", actor=actor, source=source, tenant=tenant, target=kept,

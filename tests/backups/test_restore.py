@@ -188,6 +188,29 @@ def test_a_suspended_tenant_stays_suspended(tenant: Callable[..., Any]) -> None:
     assert count(mine.connection) == 2
 
 
+def test_undoing_that_is_cancelled_lets_nobody_in_who_was_shut_out_since(
+    tenant: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who could log in at the time of the restore is no measure any more: the tenant was suspended."""
+    mine = tenant(rows=2)
+    begun = restored(mine, back_up(mine), backup_before=False)
+    services.suspend_tenant(tenant_id=mine.pk, **BY)
+    kept = KeptSchema.objects.get(pk=begun.kept.pk)
+    begin = operations.Run._begin_step
+    for chosen in ("note open logins", "close logins and end sessions", "open logins"):
+
+        def cancel_before(self: Any, name: str, chosen: str = chosen) -> None:
+            if name == chosen and not self.operation.unwinding:
+                operations.cancel(Operation.objects.get(pk=self.operation.pk), **BY)
+            begin(self, name)
+
+        undo = kept_services.undo_restore(kept=kept, confirm_slug=mine.slug, reason="a test", **BY)
+        with monkeypatch.context() as patch:
+            patch.setattr(operations.Run, "_begin_step", cancel_before)
+            assert work(undo).state == "cancelled", chosen
+        assert not can_log_in(mine.connection), chosen
+
+
 def test_cancelled_at_any_step_the_tenant_is_as_it_was(
     tenant: Callable[..., Any], home: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,21 @@ def test_a_migrator_asks_in_the_admin_and_in_rest(boss, tenant):  # noqa: F811
     assert not tenant.migrator_windows.exists()
 
 
+def test_restores_ask_in_rest(boss, tenant):  # noqa: F811
+    """Whatever the backup: it is asked before anything is looked up."""
+    path = f"/api/v1/backups/{tenant.pk}/restore"
+    for door in (
+        path,
+        f"/api/v1/tenants/{tenant.pk}/restore",
+        "/api/v1/kept-schemas/0/undo",
+        "/api/v1/kept-schemas/0/confirm",
+    ):
+        answer = boss.http.post(door, {}, "application/json")
+        assert (answer.status_code, answer.json()["code"]) == (403, "confirmation_required"), door
+    age(boss, 10)
+    assert boss.http.post(path, {"target": "same", "dry_run": True}, "application/json").status_code == 404
+
+
 def test_setting_somebodys_password_asks(boss):
     assert asked(boss.http.get(url("auth_user_password_change", boss.user.pk)))
 
