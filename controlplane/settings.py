@@ -282,6 +282,11 @@ BACKUP_COMPRESSION = min(19, max(1, env.int("BACKUP_COMPRESSION", default=1)))
 BACKUP_CLUSTER_CONCURRENCY = max(1, env.int("BACKUP_CLUSTER_CONCURRENCY", default=2))
 BACKUP_VERIFY_DAYS = max(1, env.int("BACKUP_VERIFY_DAYS", default=30))
 
+# How long samples are kept: as taken, over five minutes, over a day.
+MONITORING_RAW_DAYS = max(1, env.int("MONITORING_RAW_DAYS", default=7))
+MONITORING_5M_DAYS = max(1, env.int("MONITORING_5M_DAYS", default=90))
+MONITORING_DAILY_DAYS = max(1, env.int("MONITORING_DAILY_DAYS", default=730))
+
 AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY", default="").strip()
 AUDIT_PUBLIC_KEYS = env.list("AUDIT_PUBLIC_KEYS", default=[])
 AUDIT_CHECKPOINT_URLS = [url.strip() for url in secret("AUDIT_CHECKPOINT_URLS", default="").split(",") if url.strip()]

@@ -25,7 +25,7 @@ VERIFIER = PROJECT / "scripts" / "verify_audit_export.py"
 def verify(path: Path, key: str) -> subprocess.CompletedProcess[str]:
     """As somebody else would: the script alone, in a Python that finds nothing of ours."""
     return subprocess.run(
-        [sys.executable, "-I", str(VERIFIER), str(path), "--public-key", key],
+        [sys.executable, "-I", str(VERIFIER), str(path), f"--public-key={key}"],
         capture_output=True, text=True, cwd="/", env={}, check=False,
     )  # fmt: skip
 

@@ -1,0 +1,92 @@
+"""What was measured last, and over time. Every figure comes with when it was taken; none is made up.
+
+The newest samples of a cluster are those of its probe's last look that succeeded (`ProbeState.ok_at`), so finding them
+takes one query on an index, however many tenants there are.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q
+from django.utils import timezone
+
+from monitoring.catalogue import METRICS, Metric, Scope
+from monitoring.models import ClusterSample, FleetSample, ProbeState, TenantActivity, TenantSize
+from monitoring.models.samples import Sample
+from tenants import facts
+
+# Which probe writes which kind of samples.
+PROBES: dict[type[Sample], str] = {
+    TenantActivity: "activity",
+    TenantSize: "sizes",
+    ClusterSample: "server",
+    FleetSample: "control_plane",
+}
+# What was taken longer ago is no figure of now any more.
+FRESH = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a metric of a tenant, a cluster or the fleet was, and when."""
+
+    metric: Metric
+    value: float
+    taken_at: datetime
+    tenant: uuid.UUID | None = None
+    cluster: int | None = None
+
+
+def latest(metric: Metric) -> list[Reading]:
+    """The newest figure of every subject that has one not older than FRESH."""
+    return list(latest_of((metric,)))
+
+
+def latest_of(metrics: Sequence[Metric]) -> Iterator[Reading]:
+    """The same of several, with one query for each kind of sample and a constant number for each fact."""
+    for sample in dict.fromkeys(metric.sample for metric in metrics if metric.sample):
+        yield from _sampled(sample, [metric for metric in metrics if metric.sample is sample], Q())
+    for metric in metrics:
+        if metric.sample is None and _key(metric) in facts.known():
+            now = timezone.now()
+            for fact in facts.collect(_key(metric)):
+                yield Reading(metric, fact.value, now, fact.tenant, fact.cluster)
+
+
+def latest_of_tenant(tenant: uuid.UUID, metrics: Iterable[Metric] | None = None) -> dict[str, Reading]:
+    """A tenant's newest sampled figures by name of the metric: one query for each kind of sample."""
+    wanted = [one for one in metrics or METRICS.values() if one.scope is Scope.TENANT and one.sample]
+    found: dict[str, Reading] = {}
+    for sample in dict.fromkeys(metric.sample for metric in wanted if metric.sample):
+        of_kind = [metric for metric in wanted if metric.sample is sample]
+        for reading in _sampled(sample, of_kind, Q(tenant_id=tenant)):
+            found[reading.metric.name] = reading
+    return found
+
+
+def _key(metric: Metric) -> str:
+    """How `tenants.facts` calls it, e.g. `tenant.backup_failed`."""
+    return f"{metric.scope}.{metric.name}"
+
+
+def _sampled(sample: type[Sample], metrics: Sequence[Metric], which: Q) -> Iterator[Reading]:
+    since = timezone.now() - FRESH
+    looks = ProbeState.objects.filter(probe=PROBES[sample], ok_at__gte=since).values_list("cluster_id", "ok_at")
+    when = Q()
+    for cluster, ok_at in looks:
+        when |= Q(taken_at=ok_at) if cluster is None else Q(cluster_id=cluster, taken_at=ok_at)
+    if not when:
+        return
+    subject = [name for name in ("tenant_id", "cluster_id") if name in {field.name for field in sample._meta.fields}]
+    values: dict[str, Any] = {f"_{metric.name}": metric.value for metric in metrics}
+    rows = sample._default_manager.filter(when & which).values_list("taken_at", *subject, *values.values())
+    for taken_at, *row in rows.iterator():
+        of = dict(zip(subject, row, strict=False))
+        for metric, value in zip(metrics, row[len(subject) :], strict=True):
+            if value is not None:
+                yield Reading(metric, float(value), taken_at, of.get("tenant_id"), of.get("cluster_id"))
