@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from django.core.cache import cache
 
 from tenants.models import AuditEvent, Operation, Tenant, TenantRole
 from tests.commands.support import call, manage, refusal, text
@@ -17,6 +19,12 @@ from tests.provisioning.support import leftovers
 from tests.support.databases import PROJECT
 from tests.support.fixtures import fresh_slug
 from tests.support.processes import wait_for
+
+
+@pytest.fixture
+def nobody_works(settings: Any) -> None:
+    """Forget the sign of life that a worker of another test has left."""
+    cache.delete(settings.WORKER_SEEN_KEY)
 
 
 @pytest.fixture
@@ -34,7 +42,7 @@ def test_without_a_slot_the_work_is_left_to_a_worker(waiting: dict[str, Any]) ->
     assert waiting["operation"]["state"] == "pending"
 
 
-def test_people_are_told_when_no_worker_is_running(cold_template: Any) -> None:
+def test_people_are_told_when_no_worker_is_running(cold_template: Any, nobody_works: None) -> None:
     ran = manage("create_tenant", fresh_slug("cold"), "--template", cold_template.template.name)
     assert ran.code == 0
     assert "is being made" in ran.out
@@ -57,7 +65,7 @@ def test_waiting_ends_when_a_worker_has_done_it(cold_template: Any, celery_worke
     psycopg.connect(made["connection"]["dsn"]).close()
 
 
-def test_waiting_in_vain_ends_with_what_to_do(cold_template: Any) -> None:
+def test_waiting_in_vain_ends_with_what_to_do(cold_template: Any, nobody_works: None) -> None:
     slug = fresh_slug("cold")
     code, error = refusal("create_tenant", slug, "--template", cold_template.template.name, "--wait", "--timeout", "1")
     assert (code, error.code) == (7, "no_worker")
@@ -104,23 +112,24 @@ def test_a_failed_operation_fails_the_command_that_waits_for_it(waiting: dict[st
     assert "failed" in text("list_operations", "--tenant", waiting["slug"])
 
 
-def test_ctrl_c_leaves_the_operation_alone_and_says_so(cold_template: Any) -> None:
-    slug = fresh_slug("cold")
+def test_ctrl_c_leaves_the_operation_alone_and_says_so(cold_template: Any, nobody_works: None, tmp_path: Path) -> None:
+    slug, said = fresh_slug("cold"), tmp_path / "stderr"
     command = [sys.executable, "manage.py", "create_tenant", slug, "--template", cold_template.template.name, "--wait"]
-    process = subprocess.Popen(
-        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    with said.open("w") as stderr:
+        process = subprocess.Popen(
+            command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True
+        )
     try:
         wait_for(lambda: Operation.objects.filter(tenant__slug=slug).exists(), seconds=60, what="the operation")
-        wait_for(lambda: "No worker" in process.stderr.readline(), seconds=30, what="the remark")  # type: ignore[union-attr]
+        wait_for(lambda: "No worker" in said.read_text(), seconds=30, what="the remark")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=30)
     finally:
         process.kill()
         process.wait()
     operation = Operation.objects.get(tenant__slug=slug)
     assert (process.returncode, out) == (130, "")
-    assert err.strip() == f"interrupted; the operation goes on: manage.py show_operation {operation.pk}"
+    assert said.read_text().endswith(f"interrupted; the operation goes on: manage.py show_operation {operation.pk}\n")
     assert operation.state == "pending"
 
 

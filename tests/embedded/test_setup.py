@@ -66,4 +66,5 @@ def test_missing_system_packages_are_named_to_who_may_not_install_them(checkout:
     )
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
-    assert "the packages postgresql-15 " in result.stderr and " chromium" in result.stderr
+    assert "the packages postgresql-15 " in result.stderr
+    assert " chromium" in result.stderr
