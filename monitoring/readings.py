@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from monitoring.catalogue import METRICS, Metric, Scope
@@ -74,17 +74,23 @@ def _key(metric: Metric) -> str:
     return f"{metric.scope}.{metric.name}"
 
 
-def _sampled(sample: type[Sample], metrics: Sequence[Metric], which: Q) -> Iterator[Reading]:
+def newest(sample: type[Sample]) -> QuerySet[Any] | None:
+    """The rows of each cluster's last look that succeeded, when that is not longer ago than FRESH; None without any."""
     since = timezone.now() - FRESH
     looks = ProbeState.objects.filter(probe=PROBES[sample], ok_at__gte=since).values_list("cluster_id", "ok_at")
     when = Q()
     for cluster, ok_at in looks:
         when |= Q(taken_at=ok_at) if cluster is None else Q(cluster_id=cluster, taken_at=ok_at)
-    if not when:
+    return sample._default_manager.filter(when) if when else None
+
+
+def _sampled(sample: type[Sample], metrics: Sequence[Metric], which: Q) -> Iterator[Reading]:
+    found = newest(sample)
+    if found is None:
         return
     subject = [name for name in ("tenant_id", "cluster_id") if name in {field.name for field in sample._meta.fields}]
     values: dict[str, Any] = {f"_{metric.name}": metric.value for metric in metrics}
-    rows = sample._default_manager.filter(when & which).values_list("taken_at", *subject, *values.values())
+    rows = found.filter(which).values_list("taken_at", *subject, *values.values())
     for taken_at, *row in rows.iterator():
         of = dict(zip(subject, row, strict=False))
         for metric, value in zip(metrics, row[len(subject) :], strict=True):
