@@ -55,8 +55,8 @@ def _chunks(begin: datetime, end: datetime, every: timedelta) -> Iterator[tuple[
 
 def looked(raw: type[Sample], cluster: int | None, at: datetime) -> None:
     """Say that the probe looked at `at`, so that its rows are the newest."""
+    subject: dict[str, Any] = {"cluster_id": cluster, "probe": PROBES[raw]}
     ProbeState.objects.update_or_create(
-        cluster_id=cluster,
-        probe=PROBES[raw],
+        **subject,
         defaults={"tried_at": at, "ok_at": at, "error": "", "failing_since": None},
     )
