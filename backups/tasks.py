@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 
 from backups.pitr import due as archives_due
-from backups.services import drills, due, kept, removal, verify
+from backups.services import drills, due, kept, removal, storages, verify
 
 
 @shared_task(name="backups.start_due")
@@ -45,6 +45,12 @@ def reap() -> int:
 def sweep_storages() -> int:
     """Have storages forget what dead writers left."""
     return removal.sweep_storages()
+
+
+@shared_task(name="backups.watch_storages")
+def watch_storages() -> int:
+    """Have it known which storages do not answer."""
+    return storages.watch_all()
 
 
 @shared_task(name="backups.verify_due")

@@ -264,6 +264,7 @@ CELERY_BEAT_SCHEDULE = {
     "expire-backups": {"task": "backups.expire_due", "schedule": crontab(minute=37)},
     "reap-backups": {"task": "backups.reap", "schedule": 120.0, "options": {"expires": 120}},
     "sweep-backup-storages": {"task": "backups.sweep_storages", "schedule": crontab(minute=53, hour="*/6")},
+    "watch-backup-storages": {"task": "backups.watch_storages", "schedule": 120.0, "options": {"expires": 120}},
     "restore-drills": {"task": "backups.drills_due", "schedule": 60.0, "options": {"expires": 60}},
     "drop-kept-schemas": {"task": "backups.drop_kept", "schedule": 300.0, "options": {"expires": 300}},
     "verify-old-backups": {"task": "backups.verify_due", "schedule": crontab(minute="*/10")},

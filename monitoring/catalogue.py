@@ -144,8 +144,8 @@ _METRICS = (
     ),
     # What others know of a tenant.
     _tenant(
-        "backup_age_seconds", "Since its newest good backup was taken; since it was made when it has none, though its "
-        "policy wants one.", unit=Unit.SECONDS, exported=True,
+        "backup_age_seconds", "Since its newest good backup was taken, or proven to be still as the tenant is; since "
+        "it was made when it has none, though its policy wants one.", unit=Unit.SECONDS, exported=True,
     ),
     _tenant("backup_overdue", "Its newest good backup is older than its policy's limit.", unit=Unit.BOOLEAN),
     _tenant("backup_missing", "It is more than a day old and was never backed up.", unit=Unit.BOOLEAN),
@@ -153,7 +153,7 @@ _METRICS = (
     _tenant("restore_drill_failed", "Its last restore drill failed.", unit=Unit.BOOLEAN),
     _tenant("proven_restore_age_seconds", "Since a backup of it was last proven by a restore.", unit=Unit.SECONDS),
     _tenant(
-        "cross_tenant_attempts", "Tries of its logins at what is another tenant's, within 10 minutes.",
+        "cross_tenant_attempts", "Tries of its logins at what is another tenant's, the last of them within 10 minutes.",
     ),
     # A cluster, as its probes see it.
     _cluster("connections", "Sessions on the server."),
@@ -208,8 +208,13 @@ _METRICS = (
         Unit.SECONDS, None,
     ),
     _fleet("backups_failed", "Tenants whose last backup failed.", Unit.COUNT, None),
-    _fleet("audit_chain_broken", "The last verification of the audit log found it changed.", Unit.BOOLEAN, None),
-    _fleet("key_expiry_seconds", "Until the first API key that is still used ends.", Unit.SECONDS, None),
+    _fleet(
+        "audit_chain_broken", "The last verification of the audit log, or the last of the whole log, found it changed.",
+        Unit.BOOLEAN, None,
+    ),
+    _fleet(
+        "key_expiry_seconds", "Until the first API key that is still used ends; ten years at most.", Unit.SECONDS, None,
+    ),
     _fleet("storage_failed", "Backup storages that do not answer.", Unit.COUNT, None),
 )  # fmt: skip
 

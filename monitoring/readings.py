@@ -6,6 +6,7 @@ takes one query on an index, however many tenants there are.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from monitoring.models import ClusterSample, FleetSample, ProbeState, TenantActi
 from monitoring.models.samples import Sample
 from tenants import facts
 
+log = logging.getLogger(__name__)
 # Which probe writes which kind of samples.
 PROBES: dict[type[Sample], str] = {
     TenantActivity: "activity",
@@ -53,9 +55,7 @@ def latest_of(metrics: Sequence[Metric]) -> Iterator[Reading]:
         yield from _sampled(sample, [metric for metric in metrics if metric.sample is sample], Q())
     for metric in metrics:
         if metric.sample is None and _key(metric) in facts.known():
-            now = timezone.now()
-            for fact in facts.collect(_key(metric)):
-                yield Reading(metric, fact.value, now, fact.tenant, fact.cluster)
+            yield from _told(metric)
 
 
 def latest_of_tenant(tenant: uuid.UUID, metrics: Iterable[Metric] | None = None) -> dict[str, Reading]:
@@ -72,6 +72,18 @@ def latest_of_tenant(tenant: uuid.UUID, metrics: Iterable[Metric] | None = None)
 def _key(metric: Metric) -> str:
     """How `tenants.facts` calls it, e.g. `tenant.backup_failed`."""
     return f"{metric.scope}.{metric.name}"
+
+
+def _told(metric: Metric) -> Iterator[Reading]:
+    """From who knows it. One that cannot tell takes nothing from the others."""
+    now = timezone.now()
+    try:
+        found = facts.collect(_key(metric))
+    except Exception as error:
+        log.warning("fact.failed", extra={"metric": _key(metric), "error": type(error).__name__})
+        return
+    for fact in found:
+        yield Reading(metric, float(fact.value), now, fact.tenant, fact.cluster)
 
 
 def newest(sample: type[Sample]) -> QuerySet[Any] | None:

@@ -6,9 +6,11 @@ class ProvisioningConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Tell the operations who carries out which kind of work, and the others who makes tenants."""
-        from provisioning import founding, workflows  # models must be loaded first
+        """Tell the operations who carries out which kind of work, the others who makes tenants, and whoever watches how
+        full the pools are."""
+        from provisioning import facts, founding, workflows  # models must be loaded first
         from tenants.founding import register
 
         workflows.register()
         register(founding.SlotFounder())
+        facts.register()

@@ -7,7 +7,8 @@ class TenantsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Have logins written into the audit log."""
-        from tenants import signals  # models must be loaded first
+        """Have logins written into the audit log, and tell what the registry knows."""
+        from tenants import figures, signals  # models must be loaded first
 
         signals.connect()
+        figures.register()

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.core.cache import cache
 
-from tenants import clusters, housekeeping, operations, pooling
+from tenants import certificates, clusters, housekeeping, operations, pooling
 from tenants.actors import BEAT, SYSTEM
 from tenants.ledger import checkpoints, sealer, verification
 
@@ -43,7 +43,8 @@ def worker_heartbeat() -> None:
 
 @shared_task(name="tenants.check_clusters")
 def check_clusters() -> int:
-    """Read every cluster's version and extensions again."""
+    """Read every cluster's version and extensions again, and when its certificate ends."""
+    certificates.look_at_all()
     return clusters.check_all()
 
 

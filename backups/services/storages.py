@@ -18,7 +18,7 @@ from backups.models import Storage
 from backups.storage.base import Locked, NotStored, StorageError
 from backups.storage.opening import open_storage
 from tenants import audit, secrets
-from tenants.actors import Actor, Source
+from tenants.actors import BEAT, SYSTEM, Actor, Source
 from tenants.exceptions import Conflict, ControlPlaneError, InvalidInput, NotFound
 
 log = logging.getLogger(__name__)
@@ -227,6 +227,45 @@ def check_storage(*, storage: Storage, actor: Actor, source: Source) -> Tried:
     if error:
         raise error
     return tried
+
+
+def watch_all() -> int:
+    """Look whether each storage in use answers, and note it; a change is audited. Returns how many do."""
+    well = 0
+    for row in Storage.objects.filter(state=Storage.State.ACTIVE):
+        try:
+            _answers(row)
+            text = ""
+        except ControlPlaneError as error:
+            text = str(error)[:500]
+        well += not text
+        with transaction.atomic():
+            Storage.objects.filter(pk=row.pk).update(checked_at=timezone.now(), last_error=text)
+            if bool(text) != bool(row.last_error):
+                audit.record(
+                    "backup_storage.check", actor=SYSTEM, source=BEAT, target=row,
+                    outcome="failure" if text else "success", after={"error": text} if text else None,
+                )  # fmt: skip
+    return well
+
+
+def _answers(row: Storage) -> None:
+    """A few bytes written, found and deleted; where a bucket may lock what is written, it is only asked what it has.
+    Raises StorageError."""
+    if row.kind == Storage.Kind.LOCAL and not Path(row.config["path"]).is_dir():
+        raise StorageError("The directory is not there.", hint="Is it mounted?")
+    storage, key = open_storage(row), f"_test/{random.token_hex(8)}"
+    if row.lock_mode != Storage.Lock.NONE:
+        next(iter(storage.list("_test")), None)
+        return
+    with storage.writer(key) as writer:
+        writer.write(key.encode())
+        writer.commit()
+    try:
+        if storage.size(key) != len(key):
+            raise StorageError("What was written is not what was read back.")
+    finally:
+        storage.delete(key)
 
 
 def ensure_default_storage(*, directory: Path, actor: Actor, source: Source) -> Storage:
