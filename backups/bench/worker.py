@@ -24,14 +24,14 @@ def main() -> None:
     """Do what is asked, and say how long it took and how much memory at most."""
     given = json.load(sys.stdin)
     storage, keyring = LocalStorage(Path(given["root"])), KeyRing({"bench": bytes.fromhex(given["key"])})
-    begun = time.monotonic()
+    begun, before = time.monotonic(), time.process_time()
     result = {"take": _take, "nightly": _nightly, "restore": _restore, "verify": _verify}[given["act"]](
         given, storage, keyring
     )
-    seconds = time.monotonic() - begun
+    seconds, cpu = time.monotonic() - begun, time.process_time() - before
     # The children are psql's: what they take counts, too.
     peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
-    print(json.dumps({**result, "seconds": round(seconds, 3), "peak_mb": round(peak, 1)}))
+    print(json.dumps({**result, "seconds": round(seconds, 3), "cpu_s": round(cpu, 3), "peak_mb": round(peak, 1)}))
 
 
 def _take(given: dict[str, Any], storage: LocalStorage, keyring: KeyRing) -> dict[str, Any]:

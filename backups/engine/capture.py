@@ -6,40 +6,25 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-from psycopg import Connection, sql
+from psycopg import Connection
 
 from backups.engine import catalog
-from backups.engine.catalog import QUERIES, Relation, Rows
+from backups.engine.catalog import Rows
 from backups.engine.container import Part
 from backups.engine.copying import Files, Job, Piece, Progress, copy_rows, pieces
 from backups.engine.definition import Definition
 from backups.engine.errors import SchemaChanged
 from backups.engine.keys import DataKey, KeyRing
+from backups.engine.looking import View, look
 from backups.engine.manifest import Manifest, Table, write_manifest
 from backups.engine.proof import proof_of
 from backups.engine.sessions import kept
 from backups.storage.base import Storage
 from tenants.postgres import Dsn, translate
-from tenants.schemas.compiler import fingerprints
-
-ATTEMPTS = 3
-
-
-@dataclass(frozen=True)
-class View:
-    """The snapshot: what the schema holds in it, and what the server said when it was taken."""
-
-    relations: list[Relation]
-    lsn: str
-    at: datetime
-    recovering: bool
-    encoding: str
-    block: int
 
 
 def capture(
@@ -71,9 +56,8 @@ def capture(
     wrapped = keyring.wrap(job.key)
     with kept(dsn) as connection:
         try:
-            view = _look(connection, schema, lock_timeout_ms)
+            view = look(connection, schema, lock_timeout_ms)
             manifest = _copy(job, connection, view, definition, registry, workers)
-            connection.execute("ROLLBACK")
         except psycopg.Error as error:
             raise translate(error) from error
     manifest = dataclasses.replace(
@@ -87,30 +71,6 @@ def capture(
     return manifest
 
 
-def _look(connection: Connection[Any], schema: str, lock_timeout_ms: int) -> View:
-    """Begin the transaction of the backup: every table locked against DDL before its snapshot is taken, so that what
-    the catalog says in it stays true. Raises SchemaChanged when tables come and go faster than that."""
-    connection.execute(sql.SQL("SET lock_timeout = {}").format(lock_timeout_ms))
-    oid = catalog.namespace(connection, schema)
-    seen = catalog.relations(connection, oid)
-    for _ in range(ATTEMPTS):
-        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        tables = [r for r in seen if r.kind in ("r", "p")]
-        names = [sql.SQL("ONLY {}").format(sql.Identifier(schema, table.name)) for table in tables]
-        try:
-            if names:
-                connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.SQL(", ").join(names)))
-            now = catalog.relations(connection, oid)  # the first query: the snapshot is taken here
-            if now == seen:
-                row = connection.execute(QUERIES["snapshot"]).fetchone() or ()
-                return View(now, *row)
-        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedObject):
-            pass  # one is gone already
-        connection.execute("ROLLBACK")
-        seen = catalog.relations(connection, oid)
-    raise SchemaChanged(f"The tables of {schema} change while its backup begins.", hint="It will be tried again.")
-
-
 def _copy(
     job: Job,
     connection: Connection[Any],
@@ -120,21 +80,16 @@ def _copy(
     workers: int,
 ) -> Manifest:
     """All that is copied and described inside the snapshot; the files are committed, the manifest not written."""
-    found = fingerprints(connection, [job.schema]).get(job.schema, "")
-    if found != definition.source:
+    if view.fingerprint != definition.source:
         raise SchemaChanged(
             f"The definition of {job.schema} is not the one its backup was to begin with.",
             hint="It was changed meanwhile, by a migration for instance. It will be tried again.",
         )
-    series = catalog.marks(connection, view.relations)
-    passing = catalog.partitions(connection, job.schema, view.relations, list(series), definition.marker)
-    tables = catalog.rows_of(connection, job.schema, view.relations, view.block)
-    proof = catalog.activity(connection, view.relations)
-    states = catalog.sequences(connection, job.schema, view.relations)
+    passing = catalog.partitions(connection, job.schema, view.relations, view.series, definition.marker)
     definition = dataclasses.replace(definition, partitions=passing)
-    job.expect(sum(rows.bytes for rows in tables))
+    job.expect(sum(rows.bytes for rows in view.tables))
     with Files(job) as files:
-        copied = copy_rows(job, connection, pieces(tables), files, workers)
+        copied = copy_rows(job, connection, pieces(view.tables), files, workers)
         described = files.put(definition.encoded())
         kept_record = files.put(json.dumps(registry).encode()) if registry is not None else None
         files.commit()
@@ -146,17 +101,17 @@ def _copy(
         server_version_num=connection.info.server_version,
         encoding=view.encoding,
         schema=job.schema,
-        fingerprint=found,
+        fingerprint=view.fingerprint,
         template_fingerprint=definition.fingerprint,
         definition=described.number,
         registry=kept_record.number if kept_record else None,
-        tables=_tables(tables, copied),
-        sequences=states,
+        tables=_tables(view.tables, copied),
+        sequences=view.sequences,
         matviews=[r.name for r in view.relations if r.kind == "m" and r.populated],
         parts=sorted(files.parts, key=lambda part: part.number),
         files=files.names,
-        extensions=[list(row) for row in connection.execute(QUERIES["extensions"]).fetchall()],
-        proof=proof_of(found, proof, states),
+        extensions=view.extensions,
+        proof=proof_of(view.fingerprint, view.activity, view.sequences),
         meta={},
     )
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from psycopg import Connection, sql
+from psycopg import Connection, Cursor, sql
 
 from backups.engine.definition import Partition, PartitionIndex
 from backups.engine.errors import NotCovered
@@ -56,35 +56,48 @@ class Rows:
     whole: bool = False  # a hypertable: read through its root, never by pages
 
 
-def namespace(connection: Connection[Any], schema: str) -> int:
-    """The schema's OID. Raises NotFound."""
-    row = connection.execute(QUERIES["namespace"], [schema]).fetchone()
-    if row is None:
+def relations(connection: Connection[Any], schema: str) -> list[Relation]:
+    """Everything in the schema that pg_class knows. Raises NotFound, and NotCovered for foreign tables."""
+    there = connection.execute(QUERIES["namespace"], [schema], prepare=True)
+    return relations_in(schema, there, ask_relations(connection, schema))
+
+
+def ask_relations(connection: Connection[Any], schema: str, *, sizes: bool = True) -> Cursor[Any]:
+    """The question; in a pipeline it is answered later. Without `sizes` they are 0."""
+    return connection.execute(QUERIES["relations"], {"schema": schema, "sizes": sizes}, prepare=True)
+
+
+def relations_in(schema: str, there: Cursor[Any], rows: Cursor[Any]) -> list[Relation]:
+    """What was answered. Raises NotFound when the namespace is not `there`, NotCovered for foreign tables."""
+    if there.fetchone() is None:
         raise NotFound(f"There is no schema {schema}.", code="schema_missing")
-    return int(row[0])
-
-
-def relations(connection: Connection[Any], schema_oid: int) -> list[Relation]:
-    """Everything in the schema that pg_class knows. Raises NotCovered for foreign tables."""
-    found = [Relation(*row) for row in connection.execute(QUERIES["relations"], [schema_oid], prepare=True)]
+    found = [Relation(*row) for row in rows.fetchall()]
     for relation in found:
         if relation.kind == "f":
             raise NotCovered(f"{relation.name} is a foreign table: its rows are elsewhere and would be lost.")
     return found
 
 
-def rows_of(connection: Connection[Any], schema: str, found: Sequence[Relation], block: int) -> list[Rows]:
-    """The tables whose rows are to be copied, each with its columns and the form to copy them in."""
-    tables = [relation for relation in found if relation.kind == "r"]
-    roots, chunks = _hypertables(connection, schema)
-    columns = {
-        oid: (names, types)
-        for oid, names, types in connection.execute(QUERIES["columns"], [[t.oid for t in tables]], prepare=True)
-    }
+def ask_columns(connection: Connection[Any], found: Sequence[Relation]) -> Cursor[Any]:
+    """The question for the columns of all tables."""
+    return connection.execute(QUERIES["columns"], [[r.oid for r in found if r.kind == "r"]], prepare=True)
+
+
+def rows_of(
+    connection: Connection[Any],
+    found: Sequence[Relation],
+    answered: Cursor[Any],
+    block: int,
+    hypertables: tuple[set[str], set[str]],
+) -> list[Rows]:
+    """The tables whose rows are to be copied, each with its columns and the form to copy them in. `answered` is what
+    `ask_columns` asked."""
+    roots, chunks = hypertables
+    columns = {oid: (names, types) for oid, names, types in answered.fetchall()}
     portable = _portable(connection, {oid for _, types in columns.values() for oid in types})
     result = []
-    for table in tables:
-        if table.name in chunks:
+    for table in found:
+        if table.kind != "r" or table.name in chunks:
             continue
         names, types = columns.get(table.oid, ([], []))
         form = BINARY if all(oid in portable for oid in types) else TEXT
@@ -94,9 +107,11 @@ def rows_of(connection: Connection[Any], schema: str, found: Sequence[Relation],
     return result
 
 
-def _hypertables(connection: Connection[Any], schema: str) -> tuple[set[str], set[str]]:
-    """The names of hypertables, and those of their chunks."""
-    if connection.execute(QUERIES["has_timescaledb"]).fetchone() != (True,):
+def hypertables(
+    connection: Connection[Any], schema: str, extensions: Iterable[Sequence[str]]
+) -> tuple[set[str], set[str]]:
+    """The names of TimescaleDB's tables, and those of their chunks."""
+    if not any(name == "timescaledb" for name, *_ in extensions):
         return set(), set()
     found = connection.execute(QUERIES["hypertables"], [schema]).fetchall()
     return {name for name, _ in found}, {chunk for _, chunks in found for chunk in chunks}
@@ -124,25 +139,35 @@ def _portable(connection: Connection[Any], types: set[int]) -> set[int]:
     return {oid for oid in types if is_portable(oid)}
 
 
-def sequences(connection: Connection[Any], schema: str, found: Sequence[Relation]) -> list[SequenceState]:
-    """Where each sequence stands, by one statement."""
+def ask_sequences(connection: Connection[Any], schema: str, found: Sequence[Relation]) -> Cursor[Any] | None:
+    """The question for where each sequence stands; None when there is none."""
     names = [relation.name for relation in found if relation.kind == "S"]
     if not names:
-        return []
+        return None
     each = [
         sql.SQL("SELECT {}, last_value, is_called FROM {}").format(sql.Literal(name), sql.Identifier(schema, name))
         for name in names
     ]
-    rows = connection.execute(sql.SQL(" UNION ALL ").join(each), prepare=False).fetchall()
+    return connection.execute(sql.SQL(" UNION ALL ").join(each), prepare=False)
+
+
+def sequences_in(answered: Cursor[Any] | None) -> list[SequenceState]:
+    """Where each sequence stands."""
+    rows = answered.fetchall() if answered is not None else []
     return [SequenceState(str(name), int(value), bool(called)) for name, value, called in rows]
 
 
-def marks(connection: Connection[Any], found: Sequence[Relation]) -> dict[str, tuple[str, str]]:
-    """Declared time-series tables: by name, the policy that says so and its comment."""
+def ask_marks(connection: Connection[Any], found: Sequence[Relation]) -> Cursor[Any] | None:
+    """The question for the declared time-series tables; None when there can be none."""
     tables = [relation.oid for relation in found if relation.kind == "p"]
     if not tables:
-        return {}
-    rows = connection.execute(QUERIES["marks"], {"tables": tables, "mark": MARK}, prepare=True).fetchall()
+        return None
+    return connection.execute(QUERIES["marks"], {"tables": tables, "mark": MARK}, prepare=True)
+
+
+def marks_in(answered: Cursor[Any] | None) -> dict[str, tuple[str, str]]:
+    """Declared time-series tables: by name, the policy that says so and its comment."""
+    rows = answered.fetchall() if answered is not None else []
     return {name: (policy, comment) for _, name, policy, comment in rows}
 
 
@@ -154,12 +179,14 @@ def partitions(
     parents = [relation.oid for relation in found if relation.name in series]
     if not parents:
         return []
-    rows = connection.execute(QUERIES["partitions"], [parents], prepare=True).fetchall()
-    oids = [row[0] for row in rows]
-    indexes = _grouped(connection.execute(QUERIES["partition_indexes"], [oids], prepare=True).fetchall())
-    policies = _grouped(connection.execute(QUERIES["partition_policies"], [oids], prepare=True).fetchall())
+    oids = [relation.oid for relation in found if relation.parent in parents]
+    with connection.pipeline():
+        rows = connection.execute(QUERIES["partitions"], [parents], prepare=True)
+        its_indexes = connection.execute(QUERIES["partition_indexes"], [oids], prepare=True)
+        its_policies = connection.execute(QUERIES["partition_policies"], [oids], prepare=True)
+    indexes, policies = _grouped(its_indexes.fetchall()), _grouped(its_policies.fetchall())
     result = []
-    for oid, name, parent, bound, enabled, forced, odd in rows:
+    for oid, name, parent, bound, enabled, forced, odd in rows.fetchall():
         if odd is not None:
             raise NotCovered(f"The partition {name} of {parent} {odd}, which a backup would lose.")
         table = sql.Identifier(schema, name).as_string()
@@ -209,8 +236,6 @@ def _policy(
     return text + (f" WITH CHECK ({check})" if check is not None else "")
 
 
-def activity(connection: Connection[Any], found: Sequence[Relation]) -> str | None:
-    """A number that changes whenever the tables' rows do; None when the server cannot say."""
-    tables = [relation.oid for relation in found if relation.kind in ("r", "p")]
-    row = connection.execute(QUERIES["activity"], [tables], prepare=True).fetchone()
-    return row[0] if row else None
+def ask_activity(connection: Connection[Any], schema: str) -> Cursor[Any]:
+    """The question for a number that changes whenever the tables' rows do; NULL when the server cannot say."""
+    return connection.execute(QUERIES["activity"], [schema], prepare=True)

@@ -30,6 +30,7 @@ MAGIC = b"CPB1"
 FORMAT = 1
 FRAME = 1024 * 1024
 TAG = 16
+SMALL = 64 * 1024  # copied once more rather than written in two goes
 BLOCK = 1024 * 1024
 _HEADER = struct.Struct(">4sH16sI")
 _LENGTH = struct.Struct(">I")
@@ -72,7 +73,8 @@ class FileWriter:
     def __init__(self, writer: Writer, key: DataKey, number: int, *, level: int) -> None:
         self.name, self.size, self.number = file_name(number), 0, number
         self._writer, self._backup = writer, uuid.UUID(key.backup).bytes
-        self._cipher, self._level = key.frames(), level
+        self._cipher = key.frames()
+        self._compressor = zstandard.ZstdCompressor(level=level, write_checksum=False)
         self._put(header(key.backup, number), None)
 
     def part(self, number: int) -> PartWriter:
@@ -91,7 +93,7 @@ class PartWriter:
 
     def __init__(self, file: FileWriter, number: int) -> None:
         self._file, self._number, self._frame, self._start = file, number, 0, file.size
-        self._chunks = zstandard.ZstdCompressor(level=file._level, write_checksum=False).chunker(chunk_size=FRAME)
+        self._chunks = file._compressor.chunker(chunk_size=FRAME)
         self._held: bytes | None = None
         self._raw, self._digest, self._stored = 0, hashlib.sha256(), hashlib.sha256()
 
@@ -122,8 +124,9 @@ class PartWriter:
     def _seal(self, plain: bytes, *, last: bool) -> None:
         bound = _bound(self._file._backup, self._number, self._frame, last)
         sealed = self._file._cipher.encrypt(_NONCE.pack(self._number, self._frame), plain, bound)
-        self._file._put(_LENGTH.pack(len(sealed) | (_LAST if last else 0)), self._stored)
-        self._file._put(sealed, self._stored)
+        length = _LENGTH.pack(len(sealed) | (_LAST if last else 0))
+        for data in (length + sealed,) if len(sealed) < SMALL else (length, sealed):
+            self._file._put(data, self._stored)
         self._frame += 1
 
 

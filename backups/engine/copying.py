@@ -11,6 +11,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
+from backups.engine.batch import copy_together
 from backups.engine.catalog import QUERIES, Rows
 from backups.engine.container import BLOCK, FileWriter, Part, PartWriter, file_name
 from backups.engine.keys import DataKey
@@ -175,9 +176,10 @@ class Files:
 def copy_rows(
     job: Job, connection: Connection[Any], todo: list[Piece], files: Files, workers: int
 ) -> list[tuple[Piece, Part, int]]:
-    """Copy all pieces; small schemas on the session that has the snapshot, others by several at once."""
+    """Copy all pieces and end the transaction; small schemas on the session that has the snapshot, others by several at
+    once."""
     if not todo or (todo[0].size < BIG_BYTES and sum(piece.size for piece in todo) < 4 * BIG_BYTES):
-        return [_copy_here(job, connection, piece, files, tell=True) for piece in todo]
+        return _copy_together(job, connection, todo, files)
     row = connection.execute(QUERIES["export"]).fetchone()
     snapshot = str(row[0]) if row else ""
     queue, lock = list(reversed(todo)), threading.Lock()
@@ -185,6 +187,7 @@ def copy_rows(
     with ThreadPoolExecutor(count, thread_name_prefix="backup") as pool:
         futures = [pool.submit(_worker, job, snapshot, queue, lock, files) for _ in range(count)]
         _await(job, futures)
+    connection.execute("ROLLBACK")
     return [item for future in futures for item in future.result()]
 
 
@@ -243,27 +246,63 @@ def _statement(schema: str, piece: Piece) -> sql.Composed:
     return sql.SQL("COPY (SELECT {} FROM ONLY {} WHERE {}) TO STDOUT {}").format(columns, name, where, form)
 
 
-def _copy_here(
-    job: Job, connection: Connection[Any], piece: Piece, files: Files, *, tell: bool = False
-) -> tuple[Piece, Part, int]:
+def _copy_here(job: Job, connection: Connection[Any], piece: Piece, files: Files) -> tuple[Piece, Part, int]:
     """Copy on this session: few rows, or no reason for a process."""
-    writer, held = files.part(), bytearray()
+    stream = _Stream(job, files)
     with connection.cursor() as cursor:
         with cursor.copy(_statement(job.schema, piece)) as copy:
             for row in copy:
-                held += row
-                if len(held) >= BLOCK:
-                    writer.write(held)
-                    job.advance(len(held))
-                    held = bytearray()
-                    if tell:
-                        job.tell()
+                stream.add(row)
         count = cursor.rowcount
-    writer.write(held)
-    job.advance(len(held), count)
-    if tell:
-        job.tell()
-    return piece, files.done(writer), count
+    return piece, stream.end(count), count
+
+
+def _copy_together(
+    job: Job, connection: Connection[Any], todo: list[Piece], files: Files
+) -> list[tuple[Piece, Part, int]]:
+    """Copy all of a small schema by one message, which also ends the transaction."""
+    copied: list[tuple[Piece, Part, int]] = []
+    stream = _Stream(job, files, tell=True)
+
+    def done(count: int) -> None:
+        nonlocal stream
+        if len(copied) < len(todo):  # behind them is the transaction's end
+            copied.append((todo[len(copied)], stream.end(count), count))
+            stream = _Stream(job, files, tell=True)
+            job.tell()
+
+    def add(row: bytes | memoryview) -> None:
+        stream.add(row)
+
+    statements = [_statement(job.schema, piece) for piece in todo]
+    copy_together(connection, [*statements, sql.SQL("ROLLBACK")], add, done)
+    return copied
+
+
+class _Stream:
+    """The rows of one COPY on their way into a part. `tell`: this is the thread that tells how far we are."""
+
+    def __init__(self, job: Job, files: Files, *, tell: bool = False) -> None:
+        self._job, self._files, self._tell, self._held = job, files, tell, bytearray()
+        self._writer: PartWriter | None = None
+
+    def add(self, row: bytes | bytearray | memoryview) -> None:
+        self._held += row
+        if len(self._held) >= BLOCK:
+            self._write()
+            if self._tell:
+                self._job.tell()
+
+    def end(self, count: int) -> Part:
+        """All `count` rows came."""
+        return self._files.done(self._write(count))
+
+    def _write(self, count: int = 0) -> PartWriter:
+        self._writer = self._writer or self._files.part()
+        self._writer.write(self._held)
+        self._job.advance(len(self._held), count)
+        self._held = bytearray()
+        return self._writer
 
 
 def _copy_by_psql(

@@ -66,8 +66,8 @@ def definition_of(schema: str, *, dsn: Dsn, reader: Dsn, known: Iterable[Known] 
 
 def _compiled(connection: Connection[Any], schema: str, dsn: Dsn, reader: Dsn) -> Definition:
     """The schema compiled: without the partitions that come and go, with what says that they do."""
-    relations = catalog.relations(connection, catalog.namespace(connection, schema))
-    marks = catalog.marks(connection, relations)
+    relations = catalog.relations(connection, schema)
+    marks = catalog.marks_in(catalog.ask_marks(connection, relations))
     compiled = compile_template(LiveSchema(schema), dsn=dsn, reader=reader, with_data=False)
     passing = catalog.partitions(connection, schema, relations, list(marks), compiled.marker)
     without = [name for part in passing for name in (part.name, *(index.name for index in part.indexes))]

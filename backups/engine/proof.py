@@ -8,10 +8,11 @@ from typing import Any
 import psycopg
 
 from backups.engine import catalog
+from backups.engine.looking import glance
 from backups.engine.manifest import SequenceState
 from backups.engine.sessions import kept
 from tenants.postgres import Dsn, translate
-from tenants.schemas.compiler import fingerprints
+from tenants.schemas.compiler import ask_fingerprints
 
 
 def proof_of(fingerprint: str, activity: str | None, states: Sequence[SequenceState]) -> dict[str, Any]:
@@ -32,10 +33,13 @@ def changed_since(dsn: Dsn, schema: str, proof: Mapping[str, Any]) -> bool:
         return True
     with kept(dsn) as connection:
         try:
-            found = catalog.relations(connection, catalog.namespace(connection, schema))
-            activity = catalog.activity(connection, found)
-            states = catalog.sequences(connection, schema, found)
-            fingerprint = fingerprints(connection, [schema]).get(schema, "")
+            found, activity = glance(connection, schema)
+            if activity is None or activity != proof.get("activity"):
+                return True
+            with connection.pipeline(), connection.transaction():
+                hashed = ask_fingerprints(connection, [schema])
+                positions = catalog.ask_sequences(connection, schema, found)
         except psycopg.Error as error:
             raise translate(error) from error
-    return proof_of(fingerprint, activity, states) != dict(proof)
+    states = catalog.sequences_in(positions)
+    return proof_of(dict(hashed.fetchall()).get(schema, ""), activity, states) != dict(proof)

@@ -1,14 +1,15 @@
 -- name: namespace
--- The schema's OID. `pg_namespace` has an index on the name.
+-- Whether the schema is there. `pg_namespace` has an index on the name.
 SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = %s
 
 -- name: relations
 -- What the schema holds, enumerated by pg_depend (no index of pg_class leads with the namespace): OID, name, kind, whether
--- a materialized view is filled, bytes and pages of the heap and of its TOAST table, the partitioned table it belongs to,
+-- a materialized view is filled, bytes of the heap and of its TOAST table, the partitioned table it belongs to,
 -- and the root of its partitions when one of its ancestors is partitioned by hash.
 SELECT c.oid, c.relname::text, c.relkind::text, c.relispopulated,
-       CASE WHEN c.relkind = 'r' THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END,
-       CASE WHEN c.relkind = 'r' AND c.reltoastrelid <> 0 THEN pg_catalog.pg_relation_size(c.reltoastrelid) ELSE 0 END,
+       CASE WHEN %(sizes)s AND c.relkind = 'r' THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END,
+       CASE WHEN %(sizes)s AND c.relkind = 'r' AND c.reltoastrelid <> 0 THEN pg_catalog.pg_relation_size(c.reltoastrelid)
+            ELSE 0 END,
        CASE WHEN c.relispartition THEN (SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid LIMIT 1) END,
        CASE WHEN c.relispartition AND EXISTS (
            SELECT FROM pg_catalog.pg_partition_ancestors(c.oid) a
@@ -18,7 +19,8 @@ FROM pg_catalog.pg_class c
 WHERE c.oid = ANY (ARRAY(
     SELECT d.objid FROM pg_catalog.pg_depend d
     WHERE d.classid = 'pg_catalog.pg_class'::regclass
-      AND d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = %s))
+      AND d.refclassid = 'pg_catalog.pg_namespace'::regclass
+      AND d.refobjid = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = %(schema)s)))
 ORDER BY c.oid
 
 -- name: columns
@@ -56,9 +58,6 @@ SELECT h.table_name::text,
        ARRAY(SELECT c.table_name::text FROM _timescaledb_catalog.chunk c
              WHERE c.hypertable_id IN (h.id, h.compressed_hypertable_id) AND c.schema_name = h.schema_name)
 FROM _timescaledb_catalog.hypertable h WHERE h.schema_name = %s
-
--- name: has_timescaledb
-SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'timescaledb')
 
 -- name: marks
 -- Declared time-series tables: the table, the policy and the comment on it that says so.
@@ -107,8 +106,8 @@ FROM pg_catalog.pg_policy p WHERE p.polrelid = ANY (%s::oid[])
 ORDER BY p.oid
 
 -- name: activity
--- A number that changes whenever rows of these tables, or the tables themselves, do: what the server has counted. When
--- counting is off, or nothing can be said, NULL. A crash loses counts, but leaves its time with pg_stat_bgwriter.
+-- A number that changes whenever rows of a schema's tables, or the tables themselves, do: what the server has counted.
+-- When counting is off, or nothing can be said, NULL. A crash loses counts, but leaves its time with pg_stat_bgwriter.
 SELECT CASE WHEN pg_catalog.current_setting('track_counts')::bool AND NOT pg_catalog.pg_is_in_recovery() THEN
     encode(sha256(convert_to(
         concat_ws('|', (SELECT stats_reset FROM pg_catalog.pg_stat_bgwriter),
@@ -116,4 +115,9 @@ SELECT CASE WHEN pg_catalog.current_setting('track_counts')::bool AND NOT pg_cat
         coalesce(string_agg(concat_ws(',', c.oid, c.relfilenode, pg_catalog.pg_stat_get_tuples_inserted(c.oid),
             pg_catalog.pg_stat_get_tuples_updated(c.oid), pg_catalog.pg_stat_get_tuples_deleted(c.oid)),
             ';' ORDER BY c.oid), ''), 'UTF8')), 'hex') END
-FROM pg_catalog.pg_class c WHERE c.oid = ANY (%s::oid[])
+FROM pg_catalog.pg_class c
+WHERE c.relkind IN ('r', 'p') AND c.oid = ANY (ARRAY(
+    SELECT d.objid FROM pg_catalog.pg_depend d
+    WHERE d.classid = 'pg_catalog.pg_class'::regclass
+      AND d.refclassid = 'pg_catalog.pg_namespace'::regclass
+      AND d.refobjid = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = %s)))

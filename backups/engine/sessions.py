@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import subprocess
 import threading
@@ -24,6 +25,7 @@ from tenants.postgres import Dsn, binary, connect
 
 RECYCLE_AFTER = 100
 RECYCLE_SECONDS = 600.0
+UNASKED_SECONDS = 1.0
 PIPE_BYTES = 1024 * 1024
 NAME = "controlplane backup"
 
@@ -43,9 +45,15 @@ class _Kept:
         self._stack = contextlib.ExitStack()
         self.connection = self._stack.enter_context(opened(dsn))
         self.uses, self.begun = 0, time.monotonic()
+        self.used = self.begun
 
     def worn(self) -> bool:
         return self.uses >= RECYCLE_AFTER or time.monotonic() - self.begun > RECYCLE_SECONDS
+
+    def good(self) -> bool:
+        """Whether it can be used; one that answered a moment ago is not asked again."""
+        idle = time.monotonic() - self.used
+        return not self.worn() and (idle < UNASKED_SECONDS or _alive(self.connection))
 
     def close(self) -> None:
         with contextlib.suppress(Exception):
@@ -64,11 +72,11 @@ def opened(dsn: Dsn) -> Iterator[psycopg.Connection[Any]]:
 def kept(dsn: Dsn) -> Iterator[psycopg.Connection[Any]]:
     """This thread's session on a server, opened when there is none that is good. After any error it is closed.
 
-    A connection that turns out to be dead at its first statement is replaced.
+    A connection that is found dead is replaced.
     """
     sessions: dict[Dsn, _Kept] = _kept.__dict__.setdefault("sessions", {})
     session = sessions.pop(dsn, None)
-    if session is not None and (session.worn() or not _alive(session.connection)):
+    if session is not None and not session.good():
         session.close()
         session = None
     session = session or _Kept(dsn)
@@ -78,6 +86,7 @@ def kept(dsn: Dsn) -> Iterator[psycopg.Connection[Any]]:
     except BaseException:
         session.close()
         raise
+    session.used = time.monotonic()
     sessions[dsn] = session
 
 
@@ -147,6 +156,10 @@ def psql(major: int) -> Path:
 
 def column_list(columns: Sequence[str]) -> sql.Composable:
     """`(a, b)`, or nothing: a table without columns has rows, too."""
-    if not columns:
-        return sql.SQL("")
-    return sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Identifier, columns)))
+    return _column_list(tuple(columns))
+
+
+@functools.lru_cache(maxsize=4096)  # all tenants of a template have the same
+def _column_list(columns: tuple[str, ...]) -> sql.SQL:
+    names = sql.SQL(", ").join(map(sql.Identifier, columns)).as_string()
+    return sql.SQL(f"({names})" if columns else "")

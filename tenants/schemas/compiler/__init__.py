@@ -7,7 +7,7 @@ still are what their template says.
 from tenants.exceptions import TemplateRefused
 from tenants.schemas.compiler.assemble import render
 from tenants.schemas.compiler.compile import compile_template
-from tenants.schemas.compiler.fingerprint import catalog_rows, fingerprints
+from tenants.schemas.compiler.fingerprint import ask_fingerprints, catalog_rows, fingerprints
 from tenants.schemas.compiler.model import (
     CompiledTemplate,
     DumpFile,
@@ -29,6 +29,7 @@ __all__ = [
     "SqlDirectory",
     "TemplateRefused",
     "TimeSeries",
+    "ask_fingerprints",
     "catalog_rows",
     "compile_template",
     "drop_stale_scratch",

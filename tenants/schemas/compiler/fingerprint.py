@@ -6,7 +6,7 @@ partitions of declared time-series tables are left out, since they change daily.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,7 +36,7 @@ def _pinned(conn: psycopg.Connection[Any]) -> Iterator[None]:
         _set(conn, dict(zip(names, row or (), strict=False)))
 
 
-def _set(conn: psycopg.Connection[Any], settings: dict[str, str]) -> None:
+def _set(conn: psycopg.Connection[Any], settings: Mapping[str, str | None]) -> None:
     calls = sql.SQL(", ").join(sql.SQL("set_config({}, {}, true)").format(k, v) for k, v in settings.items())
     conn.execute(sql.SQL("SELECT {}").format(calls))
 
@@ -48,6 +48,15 @@ def fingerprints(conn: psycopg.Connection[Any], schemas: Sequence[str]) -> dict[
     """
     with _pinned(conn):
         return dict(conn.execute(_HASHES, {"schemas": list(schemas), "mark": MARK}, prepare=True).fetchall())
+
+
+def ask_fingerprints(conn: psycopg.Connection[Any], schemas: Sequence[str]) -> psycopg.Cursor[Any]:
+    """As `fingerprints`, for a pipeline within a transaction on a session whose search_path is empty anyway: name and
+    fingerprint of each are fetched later."""
+    _set(conn, _SETTINGS)
+    found = conn.execute(_HASHES, {"schemas": list(schemas), "mark": MARK}, prepare=True)
+    _set(conn, {name: None for name in _SETTINGS if name != "search_path"})  # as the session has them
+    return found
 
 
 def catalog_rows(conn: psycopg.Connection[Any], schema: str) -> list[tuple[str, str, str]]:
