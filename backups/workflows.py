@@ -295,7 +295,15 @@ def expire_backups(run: Run) -> None:
 def register() -> None:
     """Make these known to the operations."""
     for workflow in (
-        Workflow("backup.take", take_backup, undo_take, retry=take.retry_take, steps=2),
+        Workflow(
+            "backup.take",
+            take_backup,
+            undo_take,
+            retry=take.retry_take,
+            steps=2,
+            scope="backups:write",
+            permission="backups.add_backup",
+        ),
         Workflow("backup.verify", verify_backup),
         Workflow("backup.copy", copy_backup, undo_copy, steps=2),
         Workflow("backup.expire", expire_backups, steps=2, cancellable=False),

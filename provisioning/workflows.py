@@ -381,7 +381,15 @@ def register() -> None:
     from provisioning.services import retry_provision  # the services import this module
 
     for workflow in (
-        Workflow("tenant.provision", provision, undo_provision, retry=retry_provision, heavy=True, steps=3),
+        Workflow(
+            "tenant.provision",
+            provision,
+            undo_provision,
+            retry=retry_provision,
+            heavy=True,
+            steps=3,
+            permission="tenants.add_tenant",
+        ),
         Workflow("tenant.suspend", suspend, _reopen),
         Workflow("tenant.resume", resume, _close_again),
         Workflow("tenant.delete", delete, _reopen),

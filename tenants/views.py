@@ -15,7 +15,7 @@ from tenants import operations
 from tenants.exceptions import NotFound
 from tenants.filters import AuditEventFilter, ClusterFilter, OperationFilter
 from tenants.ledger import export, status
-from tenants.models import AuditEvent, Cluster, Operation, Plan
+from tenants.models import ApiKey, AuditEvent, Cluster, Operation, Plan
 from tenants.models.isolation import with_isolation
 from tenants.rest.context import actor_of, source_of
 from tenants.rest.fields import represent
@@ -128,8 +128,24 @@ class OperationRetry(OperationAct):
     def post(self, request: Request, pk: UUID) -> Response:
         """Do the work of a failed or cancelled operation again, as a new operation."""
         self.valid_body(EmptySerializer, request)
-        again = operations.retry(get_operation(pk), actor=actor_of(request), source=source_of(request))
+        operation = get_operation(pk)
+        self._check_kind(request, operation)
+        again = operations.retry(operation, actor=actor_of(request), source=source_of(request))
         return accepted(again)
+
+    def _check_kind(self, request: Request, operation: Operation) -> None:
+        """Trying it again needs what beginning it does."""
+        workflow = operations.needed_to_retry(operation)
+        if workflow is None:
+            return
+        if isinstance(request.auth, ApiKey):
+            if workflow.scope and workflow.scope not in request.auth.scopes:
+                self.permission_denied(request, f"This API key lacks the scope {workflow.scope}.", "insufficient_scope")
+            return
+        if workflow.permission and not request.user.has_perm(workflow.permission):
+            self.permission_denied(request, "You may not do this.", "forbidden")
+        if workflow.confirmed:
+            self.require_confirmed(request)
 
 
 class AuditEventList(ListView):

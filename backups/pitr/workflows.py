@@ -39,7 +39,16 @@ REMOVED_AFTER = timedelta(minutes=1)
 def register() -> None:
     """Make these known to the operations."""
     for workflow in (
-        Workflow("backup.recover", recover, undo_recover, retry=services.retry_recovery, steps=6),
+        Workflow(
+            "backup.recover",
+            recover,
+            undo_recover,
+            retry=services.retry_recovery,
+            steps=6,
+            scope="backups:restore",
+            permission="backups.restore_backup",
+            confirmed=True,
+        ),
         Workflow("cluster.base_backup", take_base_backup),
     ):
         operations.register(workflow)

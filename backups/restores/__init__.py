@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tenants import belongings, operations
 from tenants.operations import Workflow
 
@@ -11,15 +13,47 @@ def register() -> None:
     from backups.restores import copying, drilling, replacing, settling, tables, unfinished
     from backups.services import drills, restore
 
+    needed: dict[str, Any] = {"scope": "backups:restore", "permission": "backups.restore_backup"}
     for workflow in (
         Workflow(
-            "backup.restore_copy", copying.restore_copy, copying.undo, retry=restore.retry_copy, heavy=True, steps=4
+            "backup.restore_copy",
+            copying.restore_copy,
+            copying.undo,
+            retry=restore.retry_copy,
+            heavy=True,
+            steps=4,
+            **needed,
         ),
-        Workflow("backup.restore", replacing.restore_same, replacing.undo, heavy=True, steps=7),
-        Workflow("backup.restore_tables", tables.restore_tables, tables.undo, heavy=True, steps=6),
+        Workflow(
+            "backup.restore",
+            replacing.restore_same,
+            replacing.undo,
+            retry=restore.retry_same,
+            heavy=True,
+            steps=7,
+            **needed,
+            confirmed=True,
+        ),
+        Workflow(
+            "backup.restore_tables",
+            tables.restore_tables,
+            tables.undo,
+            retry=restore.retry_same,
+            heavy=True,
+            steps=6,
+            **needed,
+            confirmed=True,
+        ),
         Workflow("backup.undo_restore", settling.undo_restore, settling.undo_undoing, steps=4),
         Workflow(
-            "backup.drill", drilling.hold_drill, drilling.undo_drill, retry=drills.retry_drill, heavy=True, steps=5
+            "backup.drill",
+            drilling.hold_drill,
+            drilling.undo_drill,
+            retry=drills.retry_drill,
+            heavy=True,
+            steps=5,
+            scope="backups:write",
+            permission="backups.run_restoredrill",
         ),
         Workflow("backup.drop_kept", settling.drop_kept, heavy=True, cancellable=False),
     ):

@@ -111,13 +111,21 @@ def replace_rows(
             if fingerprints(link, [live]) != before:
                 raise CloneMismatch(f"{live} would not be what it was after its rows were replaced.")
     except (psycopg.errors.FeatureNotSupported, psycopg.errors.IntegrityError) as error:
-        detail = error.diag.message_detail or ""
         raise Conflict(
-            f"{error.diag.message_primary}. {detail}".strip(), code="rows_refused",
+            _refusal(error), code="rows_refused",
             hint="Name the tables that depend on each other together, or restore in place.",
-        ) from error  # fmt: skip
+        ) from None  # fmt: skip
     except psycopg.Error as error:
         raise translate(error) from error
+
+
+def _refusal(error: psycopg.Error) -> str:
+    """What PostgreSQL refused and over which key. Its detail holds the tenant's values, except where it is about tables
+    as such (TRUNCATE), and names the one that refers to ours."""
+    told, names = error.diag.message_primary or "It was refused", ""
+    if isinstance(error, psycopg.errors.FeatureNotSupported):
+        names = error.diag.message_detail or ""
+    return f"{told}. {names}".strip()
 
 
 def _exchange(

@@ -174,6 +174,24 @@ def restore_tables(
     return restoring
 
 
+def retry_same(failed: Operation, actor: Actor, source: Door) -> Operation:
+    """Restore in place, or the tables, that a failed or cancelled operation should have: with the same choices and the
+    same reason, in the caller's transaction. Raises as the first time, but what was typed then is not typed again."""
+    was = failed.params
+    backup = Backup.objects.filter(pk=was["backup"]).first()
+    if backup is None or failed.tenant is None:
+        raise Conflict("There is nothing to restore from any more.", code="wrong_state")
+    tenant = require_own(backup, confirm_slug=failed.tenant.slug, reason=failed.reason)
+    require_major(open_backup(backup), tenant.cluster)
+    if failed.kind == "backup.restore":
+        refuse_kept(tenant)
+    again = _begin_same(
+        backup, tenant, failed.reason, bool(was.get("before")), was["keep_days"], was.get("tables", []), actor, source
+    ).operation
+    Operation.objects.filter(pk=again.pk).update(retry_of=failed)
+    return again
+
+
 def _begin_same(
     backup: Backup, tenant: Tenant, reason: str, backup_before: bool, keep_days: int, tables: list[str], actor: Actor,
     source: Door,

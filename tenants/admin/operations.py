@@ -24,7 +24,6 @@ from tenants.models import Operation, OperationStep
 from tenants.models.operations import OPEN_STATES
 
 # Trying one of these again is doing it: that needs the permission for the act itself, too.
-_ALSO_NEEDED = {"tenant.purge": "tenants.purge_tenant", "tenant.provision": "tenants.add_tenant"}
 
 
 class FinishedFilter(admin.SimpleListFilter):
@@ -74,10 +73,9 @@ def progress_context(request: HttpRequest, operation: Operation) -> dict[str, An
 
 def may_retry(request: HttpRequest, operation: Operation) -> bool:
     """Whether the signed-in person may have this done again."""
-    needed = ["tenants.retry_operation"]
-    if also := _ALSO_NEEDED.get(operation.kind):
-        needed.append(also)
-    return request.user.has_perms(needed)
+    workflow = operations.needed_to_retry(operation)
+    also = [workflow.permission] if workflow and workflow.permission else []
+    return request.user.has_perms(["tenants.retry_operation", *also])
 
 
 @admin.register(Operation)
@@ -173,8 +171,9 @@ class OperationAdmin(ReadOnlyAdmin):
         """Ask, then start the same work as a new operation."""
         require(request, "tenants.retry_operation")
         operation = self.find(request, object_id)
-        if also := _ALSO_NEEDED.get(operation.kind):
-            require(request, also)
+        workflow = operations.needed_to_retry(operation)
+        if workflow and workflow.permission:
+            require(request, workflow.permission)
 
         def perform(data: dict[str, Any]) -> HttpResponse:
             again = operations.retry(operation, actor=actor_of(request), source=source_of(request))
@@ -183,6 +182,7 @@ class OperationAdmin(ReadOnlyAdmin):
 
         return form_page(
             self, request, PageForm, perform, title="Try again", submit="Try again", obj=operation,
+            confirm=workflow is not None and workflow.confirmed,
             intro="The same work starts again as a new operation. This one stays as it is.",
         )  # fmt: skip
 

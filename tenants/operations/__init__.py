@@ -5,7 +5,18 @@ process beats for it, and when the beats stop anybody claims it again and goes o
 unfinished ones are repeated (each is idempotent). Celery only wakes workers.
 """
 
-from tenants.operations.queue import cancel, cancellable, claim, create, due, retry, retryable, wake, work
+from tenants.operations.queue import (
+    cancel,
+    cancellable,
+    claim,
+    create,
+    due,
+    needed_to_retry,
+    retry,
+    retryable,
+    wake,
+    work,
+)
 from tenants.operations.run import Run, execute
 from tenants.operations.workflow import Workflow, register
 
@@ -18,6 +29,7 @@ __all__ = [
     "create",
     "due",
     "execute",
+    "needed_to_retry",
     "register",
     "retry",
     "retryable",

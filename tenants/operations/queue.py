@@ -18,7 +18,7 @@ from tenants.models import Cluster, ClusterLogin, Operation, Plan, Tenant
 from tenants.models.operations import OPEN_STATES
 from tenants.operations.heartbeat import lease, worker_name
 from tenants.operations.run import QUERIES, Run
-from tenants.operations.workflow import WORKFLOWS
+from tenants.operations.workflow import WORKFLOWS, Workflow
 
 log = logging.getLogger(__name__)
 State = Operation.State
@@ -169,6 +169,11 @@ def cancellable(operation: Operation) -> bool:
     if operation.state == State.RUNNING:
         return workflow is not None and workflow.cancellable and not operation.unwinding
     return operation.state == State.PENDING
+
+
+def needed_to_retry(operation: Operation) -> Workflow | None:
+    """What kind of work it is, and so what a caller needs to start it again; None when nobody knows it any more."""
+    return WORKFLOWS.get(operation.kind)
 
 
 def retryable(operation: Operation) -> bool:

@@ -19,7 +19,8 @@ class Workflow:
 
     `execute` does the work in steps and ends with `run.finish()`. `undo` takes back what `execute` may have done and
     ends with `run.end()`; it runs after a failure or a cancellation. `heavy` work is bounded per cluster. What is
-    not `cancellable` can only be cancelled before it begins.
+    not `cancellable` can only be cancelled before it begins. Who starts it again needs `scope` (a key) or `permission`
+    (a person), too, and for what is `confirmed` must have shown the password moments ago: as for beginning it.
     """
 
     kind: str
@@ -29,6 +30,9 @@ class Workflow:
     heavy: bool = False
     cancellable: bool = True
     steps: int = 1
+    scope: str = ""
+    permission: str = ""
+    confirmed: bool = False
 
 
 WORKFLOWS: dict[str, Workflow] = {}

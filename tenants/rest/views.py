@@ -88,8 +88,12 @@ class ApiView(GenericAPIView[Any]):
             refuse_unknown(request.query_params, self._known_parameters(request))
 
     def _check_confirmed(self, request: Request) -> None:
-        by_person = request.user is not None and not isinstance(request.auth, ApiKey)
-        if by_person and request.method in self.confirmed_methods and not is_recent(request):
+        if request.method in self.confirmed_methods:
+            self.require_confirmed(request)
+
+    def require_confirmed(self, request: Request) -> None:
+        """Refuses a person who has not shown their password within the last five minutes."""
+        if request.user is not None and not isinstance(request.auth, ApiKey) and not is_recent(request):
             self.permission_denied(
                 request, "Confirm in the admin that it is you; this holds for five minutes.", "confirmation_required"
             )

@@ -252,3 +252,33 @@ def test_a_purge_takes_along_what_was_set_aside(tenant: Callable[..., Any], home
     assert kept.state == "dropped"
     for schema in (mine.schema_name, kept.schema_name, kept.incoming_schema):
         assert leftovers(home.cluster, schema) == []
+
+
+def test_a_restore_that_failed_is_tried_again_with_the_same_choices(
+    tenant: Callable[..., Any], tmp_path: Path, home: Any, api_client: Callable[..., Any]
+) -> None:
+    mine = tenant(rows=2)
+    backup = back_up(mine)
+    add_customers(mine.connection, 1)
+    file = next((tmp_path / "backups").rglob("data-0001.cpb"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:40] + bytes([whole[40] ^ 1]) + whole[41:])
+    begun = restore.restore_same(
+        backup=backup, confirm_slug=mine.slug, reason="wrong import", keep_days=3, backup_before=False, **BY
+    )
+    failed = work(begun.operation)
+    assert (failed.state, failed.error["code"]) == ("failed", "backup_damaged")
+    assert count(mine.connection) == 3
+    file.write_bytes(whole)
+    retry = f"/api/v1/operations/{failed.pk}/retry"
+    refused = api_client("operations:write").post(retry, {})
+    assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
+    asked = api_client("operations:write", "backups:restore").post(retry, {})
+    assert asked.status_code == 202, asked.json()
+    again = done(Operation.objects.get(pk=asked.json()["id"]))
+    assert (again.retry_of_id, again.reason, again.params["keep_days"]) == (failed.pk, "wrong import", 3)
+    assert count(mine.connection) == 2
+    assert leftovers(home.cluster, begun.kept.incoming_schema) == []  # type: ignore[union-attr]
+    with pytest.raises(Conflict) as caught:  # what was replaced is still aside
+        operations.retry(failed, **BY)
+    assert caught.value.code == "kept_schema"

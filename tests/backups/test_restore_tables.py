@@ -10,6 +10,7 @@ import pytest
 
 from backups.models import Backup, KeptSchema
 from backups.services import restore
+from tenants import operations
 from tenants.exceptions import InvalidInput
 from tests.backups.support import BY, add_customers, back_up
 from tests.backups.test_restore import count, done, work
@@ -68,3 +69,23 @@ def test_tables_that_the_backup_has_not_are_refused_by_name(tenant: Callable[...
     backup = back_up(mine)
     with pytest.raises(InvalidInput, match="no table nothing"):
         restore.restore_tables(backup=backup, tables=["nothing"], confirm_slug=mine.slug, reason="x", **BY)
+
+
+def test_a_refusal_names_the_key_and_no_value(tenant: Callable[..., Any]) -> None:
+    mine = tenant(rows=2)
+    orders(mine.connection, ORDER)
+    backup = back_up(mine)
+    orders(mine.connection, "DELETE FROM orders", "DELETE FROM customers")
+    sure = {"confirm_slug": mine.slug, "reason": "x", "backup_before": False}
+    begun = restore.restore_tables(backup=backup, tables=["orders"], **sure, **BY)
+    operation = work(begun.operation)
+    assert (operation.state, operation.error["code"]) == ("failed", "rows_refused")
+    assert "foreign key constraint" in operation.error["message"]
+    assert "=(" not in operation.error["message"]
+    # When what was in its way is there again the same choices lead to the end.
+    done(restore.restore_tables(backup=backup, tables=["customers", "orders"], **sure, **BY).operation)
+    orders(mine.connection, "DELETE FROM orders")
+    again = done(operations.retry(operation, **BY))
+    assert (again.retry_of_id, again.result["tables"]) == (operation.pk, ["orders"])
+    assert orders(mine.connection) == 1
+    assert not Backup.objects.filter(origin="before_restore", origin_id=mine.pk).exists(), "as it was chosen then"
