@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -18,9 +17,11 @@ from django.views.decorators.http import require_safe
 from django_prometheus.exports import ExportToDjangoView
 
 from provisioning.models import TemplateVersion
+from tenants import seen
 from tenants.exceptions import PermissionRefused
 from tenants.models import Cluster
 from tenants.rest.context import client_ip
+from tenants.seen import Who
 
 log = logging.getLogger(__name__)
 _migrated = False
@@ -39,7 +40,7 @@ def _database() -> str:
 
 
 def _redis() -> str:
-    cache.get(settings.WORKER_SEEN_KEY)
+    cache.get("controlplane:readyz")
     return "ok"
 
 
@@ -63,8 +64,16 @@ def _default_template() -> str:
 
 
 def _worker() -> str:
-    """Beat sends a task every few seconds, and a worker notes that it came."""
-    return "ok" if cache.get(settings.WORKER_SEEN_KEY) else "no worker or no beat seen lately"
+    """A worker lives; and where beat gives it something to do every few seconds, it does that."""
+    if seen.lately(Who.TASKS):
+        return "ok"
+    if not seen.lately(Who.WORKER):
+        return "no worker seen lately"
+    return "a worker is there and does not work" if seen.lately(Who.BEAT) else "ok"
+
+
+def _beat() -> str:
+    return "ok" if seen.lately(Who.BEAT) else "no beat seen lately"
 
 
 CHECKS: dict[str, Callable[[], str]] = {
@@ -74,6 +83,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "default_cluster": _default_cluster,
     "default_template": _default_template,
     "worker": _worker,
+    "beat": _beat,
 }
 
 

@@ -232,8 +232,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_ENABLE_UTC = True
 CELERY_TASK_DEFAULT_QUEUE = env.str("CELERY_QUEUE", default="controlplane")
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
-CELERY_BEAT_SYNC_EVERY = 10  # tasks sent; when the last ones were is how others see that beat lives
+CELERY_BEAT_SCHEDULER = "controlplane.beat:Scheduler"
+CELERY_BEAT_SYNC_EVERY = 10  # tasks sent: what is written down of when each was last sent
 CELERY_BEAT_SCHEDULE = {
     "dispatch-operations": {
         "task": "tenants.dispatch_operations",
@@ -304,8 +304,6 @@ OPERATION_LEASE_SECONDS = env.float("OPERATION_LEASE_SECONDS", default=20)
 OPERATION_RETRY_SECONDS = env.float("OPERATION_RETRY_SECONDS", default=2)
 SLOT_BUILD_LEASE_SECONDS = env.float("SLOT_BUILD_LEASE_SECONDS", default=150)
 POOL_REFILL_DELAY_SECONDS = env.float("POOL_REFILL_DELAY_SECONDS", default=3)
-WORKER_SEEN_KEY = "controlplane:worker-seen"
-WORKER_SEEN_SECONDS = 30
 
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Tenant control plane",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from celery import shared_task
-from django.conf import settings
-from django.core.cache import cache
 
-from tenants import certificates, clusters, housekeeping, operations, pooling
+from tenants import certificates, clusters, housekeeping, operations, pooling, seen
 from tenants.actors import BEAT, SYSTEM
 from tenants.ledger import checkpoints, sealer, verification
 
@@ -38,7 +36,7 @@ def forget_old_requests() -> int:
 @shared_task(name="tenants.worker_heartbeat")
 def worker_heartbeat() -> None:
     """Note that beat sent this and a worker took it; `/readyz` looks at the note."""
-    cache.set(settings.WORKER_SEEN_KEY, True, timeout=settings.WORKER_SEEN_SECONDS)
+    seen.note(seen.Who.TASKS)
 
 
 @shared_task(name="tenants.check_clusters")

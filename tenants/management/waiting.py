@@ -7,11 +7,9 @@ import time
 from typing import Any
 
 from celery import current_app
-from django.conf import settings
-from django.core.cache import cache
 from django.core.management.base import CommandParser
 
-from tenants import operations
+from tenants import operations, seen
 from tenants.exceptions import ControlPlaneError
 from tenants.management.base import ControlPlaneCommand
 from tenants.management.errors import OperationFailed, StillRunning
@@ -27,9 +25,7 @@ NO_WORKER = "No worker is running, so nothing happens yet."
 def workers_answer() -> bool:
     """Whether any worker takes work: by the sign of life it leaves, or else by asking (one second)."""
     try:
-        return bool(cache.get(settings.WORKER_SEEN_KEY)) or bool(
-            current_app.control.inspect(timeout=PING_SECONDS).ping()
-        )
+        return seen.lately(seen.Who.WORKER) or bool(current_app.control.inspect(timeout=PING_SECONDS).ping())
     except Exception:  # the message queue is down: workers cannot hear either
         return False
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.core.cache import cache
 
+from tenants import seen
 from tenants.models import AuditEvent, Operation, Tenant, TenantRole
 from tests.commands.support import call, manage, refusal, text
 from tests.provisioning.support import leftovers
@@ -22,9 +22,9 @@ from tests.support.processes import wait_for
 
 
 @pytest.fixture
-def nobody_works(settings: Any) -> None:
+def nobody_works() -> None:
     """Forget the sign of life that a worker of another test has left."""
-    cache.delete(settings.WORKER_SEEN_KEY)
+    seen.forget(seen.Who.WORKER)
 
 
 @pytest.fixture

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+import time
+
 import pytest
-from django.core.cache import cache
 from django.test import Client
 
 from controlplane import health
+from tenants import seen
 from tests.rest.support import problem
+from tests.support.processes import celery_worker, running, wait_for
 
 
 @pytest.fixture
-def worker_seen(settings):
-    cache.set(settings.WORKER_SEEN_KEY, True, timeout=30)
+def everybody_seen():
+    for who in seen.Who:
+        seen.note(who)
+
+
+def bad_checks():
+    response = Client().get("/readyz")
+    bad = {name: result for name, result in response.json()["checks"].items() if result != "ok"}
+    assert response.status_code == (503 if bad else 200)
+    return bad
 
 
 def test_alive_even_without_anything(settings):
@@ -23,22 +35,56 @@ def test_alive_even_without_anything(settings):
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
-def test_ready_when_everything_is_there(template, worker_seen):
+def test_ready_when_everything_is_there(template, everybody_seen):
     response = Client().get("/readyz")
     assert response.status_code == 200, response.content
     assert response.json() == {"status": "ready", "checks": dict.fromkeys(health.CHECKS, "ok")}
-    assert set(health.CHECKS) == {"database", "redis", "migrations", "default_cluster", "default_template", "worker"}
+    assert set(health.CHECKS) == {
+        "database",
+        "redis",
+        "migrations",
+        "default_cluster",
+        "default_template",
+        "worker",
+        "beat",
+    }
 
 
-def test_not_ready_without_a_worker(template, settings):
-    cache.delete(settings.WORKER_SEEN_KEY)
-    response = Client().get("/readyz")
-    assert response.status_code == 503
-    bad = {name for name, result in response.json()["checks"].items() if result != "ok"}
-    assert bad == {"worker"}
+def test_a_worker_and_beat_are_each_named(template, everybody_seen):
+    seen.forget(seen.Who.BEAT)
+    assert bad_checks() == {"beat": "no beat seen lately"}
+    seen.forget(seen.Who.TASKS)
+    assert bad_checks() == {"beat": "no beat seen lately"}  # nobody gives it anything to do
+    seen.note(seen.Who.BEAT)
+    assert bad_checks() == {"worker": "a worker is there and does not work"}
+    seen.forget(seen.Who.WORKER)
+    assert bad_checks() == {"worker": "no worker seen lately"}
 
 
-def test_not_ready_without_redis(template, worker_seen, settings):
+def test_what_was_seen_long_ago_is_not_there(template, everybody_seen, monkeypatch):
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + seen.LATELY_SECONDS + 1)
+    assert set(bad_checks()) == {"worker", "beat"}
+    assert seen.seconds(seen.Who.BEAT) == pytest.approx(31, abs=1)
+
+
+def test_a_real_worker_and_real_beat_leave_their_marks(template):
+    for who in seen.Who:
+        seen.forget(who)
+    with celery_worker() as worker:
+        assert bad_checks() == {"beat": "no beat seen lately"}
+        worker.stop()
+    seen.forget(seen.Who.WORKER)
+    beat = [sys.executable, "-m", "celery", "-A", "controlplane", "beat", "--loglevel", "INFO", "--pidfile", ""]
+    with running(beat) as sends:
+        wait_for(lambda: seen.lately(seen.Who.BEAT), seconds=40, what="beat's mark", running=sends)
+        assert bad_checks() == {"worker": "no worker seen lately"}
+        with celery_worker():
+            wait_for(lambda: not bad_checks(), seconds=30, what="everything")
+            assert seen.lately(seen.Who.TASKS)
+
+
+def test_not_ready_without_redis(template, everybody_seen, settings):
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
     }
@@ -48,7 +94,7 @@ def test_not_ready_without_redis(template, worker_seen, settings):
     assert response.json()["checks"]["database"] == "ok"
 
 
-def test_not_ready_with_migrations_missing(template, worker_seen, monkeypatch):
+def test_not_ready_with_migrations_missing(template, everybody_seen, monkeypatch):
     from django.db.migrations.executor import MigrationExecutor
 
     monkeypatch.setattr(health, "_migrated", False)
