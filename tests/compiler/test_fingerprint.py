@@ -282,11 +282,14 @@ def test_the_number_of_other_schemas_does_not_matter(newest: Server, tmp_path: P
 
 
 def _pages(server: Server, schema: str) -> int:
-    """Catalog pages that one fingerprint reads in a session that has done it before."""
+    """Catalog pages that one fingerprint reads in a session that has done it before.
+
+    The least of three looks: the counters are the database's, and autovacuum reads too.
+    """
     with server.connect(superuser=True) as conn:
         conn.execute("ANALYZE")
         fingerprints(conn, [schema])
-        return (_pages_of(conn, schema, 10) - _pages_of(conn, schema, 0)) // 10
+        return min((_pages_of(conn, schema, 10) - _pages_of(conn, schema, 0)) // 10 for _ in range(3))
 
 
 def _pages_of(conn: psycopg.Connection, schema: str, times: int) -> int:

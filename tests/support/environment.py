@@ -36,6 +36,7 @@ def _settle() -> None:
     os.environ.setdefault("LOG_LEVEL", "WARNING")
     os.environ["PUBLIC_URL"] = "http://testserver"
     os.environ["ALLOWED_HOSTS"] = "testserver,127.0.0.1,localhost"
+    os.environ["API_ANONYMOUS_RATE"] = "100000/min"  # all tests call from one address
     os.environ["CELERY_QUEUE"] = DATABASE
     if "DATABASE_URL" in os.environ:
         os.environ.setdefault("CP_TEST_MAINTENANCE_URL", os.environ["DATABASE_URL"])
