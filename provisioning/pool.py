@@ -28,6 +28,8 @@ from tenants.postgres import load_queries
 QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 log = logging.getLogger(__name__)
 State = SchemaSlot.State
+# More claims than this within POOL_REFILL_DELAY_SECONDS are a rush: a core builds about two slots a second.
+RUSH = 6
 
 
 @dataclass(frozen=True)
@@ -122,25 +124,27 @@ def fill_one(cluster: Cluster, version: TemplateVersion, target: int) -> bool:
 
 
 def _calm(level: Level) -> bool:
-    """Whether filling would be in nobody's way: a rush of claims is over, or has left so little that it must be.
+    """Whether filling would be in nobody's way, or so little is left that it must be.
 
-    Building a slot takes as much from the server as dozens of claims. Slots are claimed in the order of their ids, so
-    the newest of the claimed ones tells when the last claim was.
+    Building a slot takes as much from the server as dozens of claims. So it waits until none has been claimed for a
+    while; below a third of the target it waits only for a rush that no building could keep up with. Slots are claimed in
+    the order of their ids, so the newest of the claimed ones tell.
     """
-    if 3 * (level.ready + level.building) < level.target:
-        return True
+    since = timezone.now() - timedelta(seconds=settings.POOL_REFILL_DELAY_SECONDS)
     claimed = SchemaSlot.objects.filter(
         state=State.CLAIMED, cluster=level.cluster, template_version=level.version
     ).order_by("-id")
-    last = claimed.values_list("claimed_at", flat=True).first()
-    return last is None or last < timezone.now() - timedelta(seconds=settings.POOL_REFILL_DELAY_SECONDS)
+    newest = claimed.values_list("claimed_at", flat=True)[: RUSH + 1]
+    recent = sum(1 for moment in newest if moment and moment >= since)
+    low = 3 * (level.ready + level.building) < level.target
+    return recent <= RUSH if low else recent == 0
 
 
 def fill_pools(*, limit: int | None = None) -> int:
     """Bring every pool to its target, or build `limit` slots at most. Returns how many were built.
 
-    A pool that still has a third of its target is left alone until no slot of it has been claimed for
-    POOL_REFILL_DELAY_SECONDS.
+    A pool that is being claimed from is left alone until no slot of it has been claimed for POOL_REFILL_DELAY_SECONDS;
+    one that runs low only during a rush.
     """
     built = 0
     for level in filter(_calm, levels()):

@@ -138,7 +138,14 @@ def test_filling_waits_for_the_end_of_a_rush_unless_the_pool_runs_dry(
         claim()
         pool.fill_pools()
         assert ready(own_template) == 2, "it was empty"
-        claim()
+        for _ in range(pool.RUSH):
+            warm(cluster, own_template, 1)
+            claim()
+        while ready(own_template):
+            claim()
+        pool.fill_pools()
+        assert ready(own_template) == 0, "a rush that no building keeps up with"
+        warm(cluster, own_template, 1)
         settings.POOL_REFILL_DELAY_SECONDS = 0
         pool.fill_pools()
         assert ready(own_template) == 2, "calm"
