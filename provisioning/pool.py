@@ -127,7 +127,7 @@ def _calm(level: Level) -> bool:
     """Whether filling would be in nobody's way, or so little is left that it must be.
 
     Building a slot takes as much from the server as dozens of claims. So it waits until none has been claimed for a
-    while; below a third of the target it waits only for a rush that no building could keep up with. Slots are claimed in
+    while; below a third of the target it waits only for a rush that no building keeps up with. Slots are claimed in
     the order of their ids, so the newest of the claimed ones tell.
     """
     since = timezone.now() - timedelta(seconds=settings.POOL_REFILL_DELAY_SECONDS)
