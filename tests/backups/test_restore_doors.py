@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -13,7 +14,7 @@ from backups.models import KeptSchema
 from backups.services import preview
 from tenants import operations
 from tenants.models import Operation, Tenant
-from tests.backups.support import add_customers, back_up
+from tests.backups.support import add_customers, back_up, events
 from tests.backups.test_restore import count
 from tests.commands.support import manage
 from tests.support.fixtures import fresh_slug
@@ -117,3 +118,19 @@ def test_the_commands_restore_confirm_and_undo(tenant: Callable[..., Any]) -> No
     assert copied.code == 0, copied.err
     assert "collect_credentials" in copied.out
     assert Tenant.objects.get(slug=slug).state == "active"
+
+
+def test_a_backup_is_written_out_for_a_reason_and_on_record(tenant: Callable[..., Any], tmp_path: Path) -> None:
+    mine = tenant(rows=2)
+    backup, target = back_up(mine), tmp_path / "handover"
+    words = ["restore_backup", str(backup.pk), "--to-file", str(target), "--confirm", mine.slug]
+    assert manage(*words).code != 0, "without a reason"
+    assert not target.exists()
+    done = manage(*words, "--reason", "they leave")
+    assert done.code == 0, done.err
+    assert "NOT ENCRYPTED" in done.out
+    assert (target / "restore.sql").exists()
+    (event,) = events("backup.export", backup)
+    assert (event.reason, event.after["directory"]) == ("they leave", str(target))
+    assert manage(*words, "--reason", "again").code != 0, "it is there already"
+    assert events("backup.export", backup).count() == 1

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
 
+from backups.engine.export import PROGRAMS
 from backups.management import represent
 from backups.models import Backup
-from backups.services import preview, restore
+from backups.services import exporting, preview, restore
 from tenants.exceptions import InvalidInput
 from tenants.management import represent as tenants_represent
 from tenants.management.confirm import DestructiveCommand
@@ -21,16 +24,18 @@ from tenants.models import Cluster
 class Command(OperationCommand, DestructiveCommand):
     help = (
         "Restore a backup: into a new tenant (--into-new SLUG), in the place of its tenant's present schema "
-        "(--in-place), or the rows of some tables alone (--tables). In place, the schema is made beside the present "
-        "one while the tenant works, and then exchanged with it in one transaction; what was replaced is kept aside "
-        "until confirm_restore, or until its deadline, and undo_restore puts it back. Every file of the backup is "
-        "checked before anything is touched. --dry-run shows what would change, what would be lost, and how long it "
-        "takes."
+        "(--in-place), the rows of some tables alone (--tables), or into plain files that psql replays "
+        "(--to-file DIR). In place, the schema is made beside the present one while the tenant works, and then "
+        "exchanged with it in one transaction; what was replaced is kept aside until confirm_restore, or until its "
+        "deadline, and undo_restore puts it back. Every file of the backup is checked before anything is touched. "
+        "Plain files are not encrypted any more: only their owner can read them, and that they were written stands in "
+        "the audit log. --dry-run shows what would change, what would be lost, and how long it takes."
     )
     examples = """
   manage.py restore_backup 6f0c1c1e-… --into-new shop-copy --wait
   manage.py restore_backup 6f0c1c1e-… --in-place --dry-run
   manage.py restore_backup 6f0c1c1e-… --in-place --confirm shop --reason "wrong import on Monday" --wait
+  manage.py restore_backup 6f0c1c1e-… --to-file /srv/handover/shop --confirm shop --reason "the customer leaves"
 """
 
     def arguments(self, parser: CommandParser) -> None:
@@ -41,6 +46,11 @@ class Command(OperationCommand, DestructiveCommand):
         target.add_argument(
             "--tables", metavar="NAME,…", help="replace the rows of these tables alone, in one transaction"
         )
+        target.add_argument(
+            "--to-file", type=Path, metavar="DIR", help="write schema and rows into this new directory, not encrypted"
+        )
+        parser.add_argument("--schema", metavar="NAME", help="that the files make (default: as it was)")
+        parser.add_argument("--compression", choices=sorted(PROGRAMS), default="gz", help="of the files (default: gz)")
         parser.add_argument("--name", help="of the new tenant (default: as it was, with “(copy)”)")
         parser.add_argument("--plan", metavar="SLUG", help="of the new tenant (default: as it was)")
         parser.add_argument("--cluster", metavar="NAME", help="for the new tenant (default: where it was taken)")
@@ -55,6 +65,8 @@ class Command(OperationCommand, DestructiveCommand):
 
     def run(self, **options: Any) -> dict[str, Any]:
         backup = represent.find_backup(options["backup"])
+        if options["to_file"]:
+            return {"exported": self._to_file(backup, options)}
         if options["dry_run"]:
             return {"preview": self._preview(backup, options)}
         begun = self._copy(backup, options) if options["into_new"] else self._in_place(backup, options)
@@ -94,6 +106,17 @@ class Command(OperationCommand, DestructiveCommand):
             keep_days=options["keep_days"], **self.caller,
         )  # fmt: skip
 
+    def _to_file(self, backup: Backup, options: dict[str, Any]) -> dict[str, Any]:
+        if options["dry_run"]:
+            raise InvalidInput("--to-file changes nothing that could be shown before.", field="dry_run")
+        told = f"Schema and rows of {backup.slug} are written to {options['to_file']}, readable and NOT ENCRYPTED."
+        reason = self.confirmed(backup.slug, told, options)
+        done = exporting.export_backup(
+            backup=backup, directory=options["to_file"], confirm_slug=backup.slug, reason=reason,
+            schema=options["schema"], compression=options["compression"], **self.caller,
+        )  # fmt: skip
+        return {**asdict(done), "directory": str(done.directory), "encrypted": False}
+
     def _copy(self, backup: Backup, options: dict[str, Any]) -> restore.Restoring:
         return restore.restore_to_new(
             backup=backup, slug=options["into_new"], name=options["name"], plan=options["plan"],
@@ -103,6 +126,9 @@ class Command(OperationCommand, DestructiveCommand):
     def show(self, document: dict[str, Any], out: Output, **options: Any) -> None:
         if "preview" in document:
             _show_preview(document["preview"], out)
+            return
+        if "exported" in document:
+            _show_exported(document["exported"], out)
             return
         operation, slug = document["operation"], document["tenant"]["slug"]
         if operation["state"] != "succeeded":
@@ -116,6 +142,14 @@ class Command(OperationCommand, DestructiveCommand):
             out.line(f"What it replaced is aside: manage.py confirm_restore {document['kept']}, or undo_restore.")
         else:
             out.line(f"Its credentials: manage.py collect_credentials {operation['id']}")
+
+
+def _show_exported(done: dict[str, Any], out: Output) -> None:
+    out.line(
+        f"{done['rows']:,} rows in {done['files']} files ({represent.size(done['bytes'])}) in {done['directory']}."
+    )
+    out.line("They are NOT ENCRYPTED: keep them where only those may read them who may read the tenant's rows.")
+    out.line(f"To replay them: cd {done['directory']} && psql -X -d DATABASE -f restore.sql")
 
 
 def _show_preview(found: dict[str, Any], out: Output) -> None:

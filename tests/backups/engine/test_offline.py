@@ -14,8 +14,11 @@ import pytest
 from psycopg import sql
 
 from backups.engine.capture import capture
+from backups.engine.errors import Damaged
+from backups.engine.export import export
 from backups.engine.keys import KeyRing
 from backups.storage.local import LocalStorage
+from tenants.exceptions import InvalidInput
 from tenants.postgres import Dsn, binary
 from tests.backups.engine.conftest import Place
 from tests.backups.engine.test_roundtrip import comparable, compiled, dump, populate
@@ -77,6 +80,69 @@ def test_a_backup_comes_back_without_the_control_plane(
     assert f"{manifest.rows} rows are in the schema {target}" in done.stdout
     text = pg_dump(plain_database, "--inserts", f"--schema={target}", major=18)
     assert comparable(text, target, schema) == dump(new_place, schema)
+
+
+@pytest.mark.parametrize(("name", "compression"), [("trading", "gz"), ("kitchen_sink", "gz")])
+def test_an_export_is_replayed_by_psql_alone(
+    new_place: Place,
+    plain_database: Dsn,
+    name: str,
+    compression: str,
+    tmp_path: Path,
+    storage: LocalStorage,
+    keyring: KeyRing,
+    new_prefix: Callable[[], str],
+) -> None:
+    template = compiled(new_place, name, tmp_path)
+    schema, prefix, target = new_place.tenant(template), new_prefix(), plain_database.dbname
+    if name == "trading":
+        populate(new_place, schema, template)
+    manifest = capture(
+        dsn=new_place.reader, schema=schema, definition=new_place.definition(template, schema), storage=storage,
+        prefix=prefix, keyring=keyring,
+    )  # fmt: skip
+    directory = tmp_path / "handover"
+    done = export(
+        storage=storage, prefix=prefix, manifest=manifest, directory=directory, schema=target, compression=compression
+    )
+    assert done.rows == manifest.rows
+    assert {oct(path.stat().st_mode & 0o777) for path in directory.rglob("*") if path.is_file()} == {"0o600"}
+    assert oct(directory.stat().st_mode & 0o777) == "0o700"
+    psql = binary("psql", minimum_major=18)
+    replayed = subprocess.run(
+        [str(psql), "-X", "-q", "-f", "restore.sql"], cwd=directory, env={**os.environ, **plain_database.environment()},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert replayed.returncode == 0, replayed.stderr
+    text = pg_dump(plain_database, "--inserts", f"--schema={target}", major=18)
+    assert comparable(text, target, schema) == dump(new_place, schema)
+
+
+def test_an_export_is_there_whole_or_not_at_all(
+    new_place: Place, tmp_path: Path, storage: LocalStorage, keyring: KeyRing, new_prefix: Callable[[], str]
+) -> None:
+    from tests.compiler import support
+
+    template = support.compiled(new_place.server, tmp_path, "CREATE TABLE t (a integer); INSERT INTO t VALUES (1);")
+    schema, prefix = new_place.tenant(template), new_prefix()
+    manifest = capture(
+        dsn=new_place.reader, schema=schema, definition=new_place.definition(template, schema), storage=storage,
+        prefix=prefix, keyring=keyring,
+    )  # fmt: skip
+    where = {"storage": storage, "prefix": prefix, "manifest": manifest}
+    place = tmp_path / "out"
+    place.mkdir()
+    (place / "there").mkdir()
+    with pytest.raises(InvalidInput):
+        export(**where, directory=place / "there")
+    file = storage.root / prefix / "data-0001.cpb"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(Damaged):
+        export(**where, directory=place / "new")
+    assert [path.name for path in place.iterdir()] == ["there"]
+    file.write_bytes(content)
+    assert export(**where, directory=place / "new", compression="zst").files == 2
 
 
 @pytest.mark.parametrize("mode", [[], ["--plain"]])
