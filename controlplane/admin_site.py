@@ -165,12 +165,14 @@ class ControlPlaneAdminSite(UnfoldAdminSite):
     @cached_property
     def own_urls(self) -> list[URLPattern]:
         """Pages that belong to no model."""
-        from controlplane.dashboard import dashboard_fragment  # these need the site's models
+        from controlplane.boards.views import board_urls  # these need the site's models
+        from controlplane.dashboard import dashboard_fragment
         from controlplane.door.urls import door_urls
 
         return [
             path("colours.css", colours, name="colours"),
             path("fleet/", self.admin_view(dashboard_fragment), name="fleet"),
+            *board_urls(self),
             *door_urls(self),
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -15,14 +16,17 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
+from controlplane.boards import fleet as board
+from controlplane.boards import operations, views
+from controlplane.boards.backups import backup_figures
+from monitoring.history import creation
 from provisioning import pool
 from tenants.admin.display import duration
-from tenants.models import Cluster, Operation, Tenant
+from tenants.models import Cluster, Tenant
 from tenants.postgres import load_queries
 
 QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 REFRESH_SECONDS = 10
-_RECENT = 5
 _HOURS = 24
 # Purged tenants are history; the fleet is made of these.
 _STATES = ("active", "provisioning", "suspended", "deleted", "failed")
@@ -41,23 +45,36 @@ class Number:
 
 def dashboard_callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What unfold's first page shows."""
-    return {**context, "fleet": fleet() if may_see(request) else None, "refresh_seconds": REFRESH_SECONDS}
+    frame = views.frame(request, board.PLOTS, reverse("admin:fleet_charts"))
+    return {
+        **context,
+        **frame,
+        "fleet": fleet(backups=_may_see_backups(request)) if may_see(request) else None,
+        "refresh_seconds": REFRESH_SECONDS,
+        "charts_seconds": views.REFRESH_SECONDS,
+    }
 
 
 def dashboard_fragment(request: HttpRequest) -> HttpResponse:
     """The same alone, for the refresh."""
     if not may_see(request):
         raise PermissionDenied("Needs tenants.view_tenant and tenants.view_operation.")
-    return render(request, "controlplane/fleet.html", {"fleet": fleet(), "refresh_seconds": REFRESH_SECONDS})
+    context = {"fleet": fleet(backups=_may_see_backups(request)), "refresh_seconds": REFRESH_SECONDS}
+    return render(request, "controlplane/fleet.html", context)
 
 
 def may_see(request: HttpRequest) -> bool:
     """Whether the fleet is this person's business."""
-    return request.user.has_perms(["tenants.view_tenant", "tenants.view_operation", "tenants.view_cluster"])
+    return request.user.has_perms(views.FLEET)
 
 
-def fleet() -> dict[str, Any]:
-    """All numbers, by a number of queries that does not depend on the size of the fleet."""
+def _may_see_backups(request: HttpRequest) -> bool:
+    return request.user.has_perm("backups.view_backup")
+
+
+def fleet(*, backups: bool = True) -> dict[str, Any]:
+    """All numbers (those of backups if they are wanted), by a number of queries that does not depend on the size of the
+    fleet."""
     counts = _rows("operation_counts")[0]
     return {
         "taken_at": timezone.localtime(),
@@ -73,11 +90,10 @@ def fleet() -> dict[str, Any]:
             ),
             Number("succeeded in 24 h", counts["succeeded"], _operations(state__exact="succeeded", finished="24h")),
         ],
-        "failures": list(
-            Operation.objects.filter(state=Operation.State.FAILED)
-            .select_related("tenant")
-            .order_by("-created_at")[:_RECENT]
-        ),
+        "failures": operations.failed(),
+        "stuck": operations.stuck(),
+        "backups": backup_figures() if backups else None,
+        "rankings": board.rankings(),
         "pools": _pools(),
         "times": _times(),
         "hours": _hours(),
@@ -144,16 +160,20 @@ def _pools() -> dict[str, Any]:
 
 
 def _times() -> list[dict[str, Any]]:
-    found = {row["warm"]: row for row in _rows("provisioning_times")}
+    now = timezone.now()
+    found = creation.times(now - timedelta(hours=24), now)
     url = _operations(kind="tenant.provision", state__exact="succeeded", finished="24h")
     return [
         {
             "label": label,
-            "count": found[warm]["count"] if warm in found else 0,
+            "count": times.count,
             "url": url,
-            **{key: duration(float(found[warm][key])) if warm in found else "–" for key in ("p50", "p95", "max")},
+            "shown": [duration(value) if times.count else "–" for value in times.quantiles],
+            "slow": times.slow,
+            "too_slow": times.too_slow,
         }
-        for label, warm in (("warm", True), ("cold", False))
+        for label in ("warm", "cold")
+        for times in [found[label]]
     ]
 
 
@@ -179,13 +199,16 @@ def _clusters() -> list[dict[str, Any]]:
     living = Count("tenants", filter=~Q(tenants__state=Tenant.State.PURGED), distinct=True) + Count(
         "databases", distinct=True
     )
+    seen = board.servers()
     return [
         {
             "cluster": cluster,
             "health": "failing" if cluster.last_error else ("well" if cluster.checked_at else "not checked"),
             "url": reverse("admin:tenants_cluster_change", args=[cluster.pk]),
+            "board_url": reverse("admin:board_cluster", args=[cluster.pk]),
             "tenants": cluster.living,
             "tenants_url": _list("tenants_tenant", cluster__id__exact=cluster.pk),
+            "server": seen.get(cluster.pk, board.ServerFigures(None)),
         }
         for cluster in Cluster.objects.filter(host_cluster=None).annotate(living=living)
     ]

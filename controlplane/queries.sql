@@ -7,17 +7,6 @@ SELECT count(*) FILTER (WHERE state IN ('running', 'cancelling')) AS running,
 FROM tenants_operation
 WHERE state IN ('pending', 'running', 'cancelling') OR finished_at >= now() - interval '24 hours';
 
--- name: provisioning_times
--- How long tenants waited in the last 24 hours, from the request to the open login, in seconds: warm and cold.
-SELECT coalesce((result ->> 'warm')::boolean, false) AS warm,
-       count(*) AS count,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - created_at)) AS p50,
-       percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - created_at)) AS p95,
-       max(extract(epoch FROM finished_at - created_at)) AS max
-FROM tenants_operation
-WHERE kind = 'tenant.provision' AND state = 'succeeded' AND created_at >= now() - interval '24 hours'
-GROUP BY 1;
-
 -- name: provisioning_by_hour
 -- Provisionings of the last 24 hours by the hour they began (0: the present one), warm and cold and failed.
 SELECT floor(extract(epoch FROM now() - created_at) / 3600)::int AS hours_ago,

@@ -86,12 +86,16 @@ def _told(metric: Metric) -> Iterator[Reading]:
         yield Reading(metric, float(fact.value), now, fact.tenant, fact.cluster)
 
 
-def newest(sample: type[Sample]) -> QuerySet[Any] | None:
-    """The rows of each cluster's last look that succeeded, when that is not longer ago than FRESH; None without any."""
-    since = timezone.now() - FRESH
-    looks = ProbeState.objects.filter(probe=PROBES[sample], ok_at__gte=since).values_list("cluster_id", "ok_at")
+def newest(sample: type[Sample], *, within: timedelta | None = FRESH) -> QuerySet[Any] | None:
+    """The rows of each cluster's last look that succeeded, if it was `within` (None: ever); None without such a look.
+
+    Who asks for old ones says to whom it shows them how old they are.
+    """
+    looks = ProbeState.objects.filter(probe=PROBES[sample], ok_at__isnull=False)
+    if within is not None:
+        looks = looks.filter(ok_at__gte=timezone.now() - within)
     when = Q()
-    for cluster, ok_at in looks:
+    for cluster, ok_at in looks.values_list("cluster_id", "ok_at"):
         when |= Q(taken_at=ok_at) if cluster is None else Q(cluster_id=cluster, taken_at=ok_at)
     return sample._default_manager.filter(when) if when else None
 

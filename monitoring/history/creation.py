@@ -31,6 +31,11 @@ class Times:
     slow: int = 0
     too_slow: int = 0
 
+    @property
+    def quantiles(self) -> tuple[float | None, ...]:
+        """p50, p95, p99 and the longest."""
+        return self.p50, self.p95, self.p99, self.longest
+
 
 @dataclass(frozen=True)
 class Creations:
@@ -48,22 +53,30 @@ class Creations:
     longest: list[float | None]
 
 
+def times(begin: datetime, end: datetime) -> dict[str, Times]:
+    """Of those asked for in between: `all`, `warm` and `cold`. One query."""
+    values: dict[str, Any] = {"begin": begin, "end": end, "warning": WARNING_SECONDS, "critical": CRITICAL_SECONDS}
+    with connection.cursor() as cursor:
+        cursor.execute(QUERIES["creation_times"], values)
+        found = {row[0]: Times(*row[1:]) for row in cursor.fetchall()}
+    return {kind: found.get(kind, Times()) for kind in ("all", "warm", "cold")}
+
+
 def creations(span: Span, *, now: datetime | None = None) -> Creations:
     """Times, histogram and course of the span. Three queries."""
     now = now or timezone.now()
     begin, step, count = bins(span, now, timedelta(minutes=5), points=62)
-    values: dict[str, Any] = {"begin": begin, "end": now, "warning": WARNING_SECONDS, "critical": CRITICAL_SECONDS}
+    values: dict[str, Any] = {"begin": begin, "end": now}
+    found = times(begin, now)
     with connection.cursor() as cursor:
-        cursor.execute(QUERIES["creation_times"], values)
-        times = {row[0]: Times(*row[1:]) for row in cursor.fetchall()}
         cursor.execute(QUERIES["creation_histogram"], values | {"bounds": list(BOUNDS)})
         buckets = {warm: [0] * (len(BOUNDS) + 1) for warm in (True, False)}
         for warm, bucket, number in cursor.fetchall():
             buckets[warm][bucket] = number
         cursor.execute(QUERIES["creation_course"], values | {"step": step})
-        course = {(at - begin) // step: found for at, *found in cursor.fetchall()}
+        course = {(at - begin) // step: row for at, *row in cursor.fetchall()}
     lines = [[course[n][which] if n in course else None for n in range(count)] for which in range(3)]
     return Creations(
-        times.get("all", Times()), times.get("warm", Times()), times.get("cold", Times()),
+        found["all"], found["warm"], found["cold"],
         buckets[True], buckets[False], begin, step, *lines,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.admin.browser import chromium, visit  # noqa: F401
 from tests.support.fixtures import ACTOR, SOURCE, fresh_slug
 
 
@@ -16,9 +17,6 @@ def groups(_database_for_all: None) -> Any:
     from tenants.groups import ensure_groups
 
     return ensure_groups()
-
-
-PASSWORD = "a password for tests only 17"
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from typing import Any
 
 from django.urls import reverse
 
+PASSWORD = "a password for tests only 17"
+
 
 def url(view: str, *arguments: Any) -> str:
     """An admin page by its name, without the `admin:`."""

@@ -9,8 +9,7 @@ import pytest
 
 from tenants.groups import ADMINISTRATOR, AUDITOR, GROUPS, OPERATOR, VIEWER
 from tenants.models import ApiKey, Cluster, Operation, Plan, Tenant
-from tests.admin.conftest import PASSWORD
-from tests.admin.support import events, tenant_url, url
+from tests.admin.support import PASSWORD, events, tenant_url, url
 from tests.support.fixtures import ACTOR, SOURCE, fresh_slug
 
 EVERYONE = {VIEWER, OPERATOR, AUDITOR, ADMINISTRATOR}

@@ -11,8 +11,7 @@ from django.test import Client
 
 from tenants.api_keys import find_api_key
 from tenants.models import ApiKey, AuditEvent, Cluster, Plan
-from tests.admin.conftest import PASSWORD
-from tests.admin.support import events, form_errors, text_of, url
+from tests.admin.support import PASSWORD, events, form_errors, text_of, url
 from tests.support.fixtures import ACTOR, SOURCE, fresh_slug
 
 LOGIN = "/admin/login/"

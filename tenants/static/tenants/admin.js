@@ -4,6 +4,14 @@ htmx.config.includeIndicatorStyles = false;
 htmx.config.allowEval = false;
 htmx.config.selfRequestsOnly = true;
 
+// Nobody looks at a hidden tab: what asks by itself (no event of anybody's behind it) waits until somebody does.
+document.addEventListener("htmx:beforeRequest", (event) => {
+    if (document.hidden && !event.detail.requestConfig.triggeringEvent) event.preventDefault();
+});
+document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) document.querySelectorAll("[hx-trigger*=cp-shown]").forEach((one) => htmx.trigger(one, "cp-shown"));
+});
+
 // Copy buttons. What is copied stays in the page: no request, no storage.
 document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");

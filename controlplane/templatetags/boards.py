@@ -1,0 +1,12 @@
+"""Template filters over `controlplane.boards.shown`."""
+
+from __future__ import annotations
+
+from django import template
+
+from controlplane.boards import shown
+
+register = template.Library()
+register.filter("taken", shown.taken)
+register.filter("bytes_text", shown.bytes_text)
+register.filter("percent", shown.percent)
