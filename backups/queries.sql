@@ -6,6 +6,13 @@ WHERE t.state IN ('active', 'suspended')
   AND NOT EXISTS (SELECT 1 FROM backups_backupstatus s WHERE s.tenant_id = t.id)
 ON CONFLICT DO NOTHING;
 
+-- name: clock_set_back
+-- What was worked out by a clock that has been set back since would keep a tenant waiting until that time comes again: it is
+-- worked out anew.
+UPDATE backups_backupstatus
+SET planned_at = NULL, last_attempt_at = least(last_attempt_at, %(now)s), covered_until = least(covered_until, %(now)s)
+WHERE planned_at > %(limit)s OR last_attempt_at > %(limit)s;
+
 -- name: take_turn
 -- A due tenant is this worker's, unless another was quicker: the time it was due is the token.
 UPDATE backups_backupstatus SET next_at = %(next_at)s, window_ends_at = %(window_ends_at)s, last_attempt_at = %(now)s

@@ -20,7 +20,7 @@ from typing import IO, Any, cast
 import psycopg
 from psycopg import sql
 
-from tenants.exceptions import ClusterError
+from tenants.exceptions import ClusterError, ClusterUnavailable
 from tenants.postgres import Dsn, binary, connect
 
 RECYCLE_AFTER = 100
@@ -28,6 +28,7 @@ RECYCLE_SECONDS = 600.0
 UNASKED_SECONDS = 1.0
 PIPE_BYTES = 1024 * 1024
 NAME = "controlplane backup"
+CONNECTION_LOST = 2  # psql's exit code for it
 
 # Text means the same whatever the login's own settings are; names are qualified; nothing is cut short by a time limit.
 SETTINGS = (
@@ -140,9 +141,12 @@ class Psql:
             yield block
 
     def rows(self) -> int:
-        """How many rows the COPY wrote, after the last block. Raises ClusterError with psql's message."""
+        """How many rows the COPY wrote, after the last block. Raises ClusterUnavailable, or ClusterError with psql's
+        message."""
         _, errors = self._process.communicate()
         lines = errors.decode(errors="replace").strip().splitlines()
+        if self._process.returncode == CONNECTION_LOST:
+            raise ClusterUnavailable("The server ended the connection over which rows were copied.")
         if self._process.returncode != 0 or not lines or not lines[-1].isdigit():
             message = next((line for line in lines if "ERROR" in line or "error" in line), "it ended without a message")
             raise ClusterError(f"COPY failed: {message.removeprefix('ERROR:').strip()}.")

@@ -43,16 +43,18 @@ SCHEDULED = (Tenant.State.ACTIVE, Tenant.State.SUSPENDED)
 PLAN_PAGE = 1_000
 CHUNK = 25
 LANE_SECONDS = 10.0
+CLOCK_TOLERANCE = timedelta(minutes=5)
 BUSY_PAUSE = timedelta(minutes=1)
 NO_STORAGE_PAUSE = timedelta(hours=1)
 
 
 def plan_ahead(now: datetime | None = None) -> int:
-    """Work out when those are due that have no time: new tenants, and those whose policy has changed. Returns how
-    many."""
+    """Work out when those are due that have no time: new tenants, those whose policy has changed, and those whose time
+    a clock has said that was set back since. Returns how many."""
     now = now or timezone.now()
     with connection.cursor() as cursor:
         cursor.execute(QUERIES["begin_status"], {"now": now})
+        cursor.execute(QUERIES["clock_set_back"], {"now": now, "limit": now + CLOCK_TOLERANCE})
     rows = list(
         BackupStatus.objects.filter(planned_at__isnull=True)
         .select_related("tenant__plan", "tenant__cluster").order_by("since")[:PLAN_PAGE]

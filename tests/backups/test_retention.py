@@ -195,3 +195,28 @@ def test_the_guard_shares_no_code_with_what_it_guards(monkeypatch: pytest.Monkey
     doomed = {e.id for e in history} - set(keep(history, policy, NOW))
     assert len(doomed) == 29
     assert "daily 2026-11-22 would be lost" in guard(history, doomed, policy, NOW)
+
+
+@settings(max_examples=150, deadline=None)
+@given(dense | histories, policies, st.timedeltas(timedelta(), timedelta(days=4_000)))
+def test_a_clock_that_is_set_back_keeps_more_and_never_less(
+    history: list[Entry], policy: Policy, back: timedelta
+) -> None:
+    kept, kept_then = keep(history, policy, NOW), keep(history, policy, NOW - back)
+    assert set(kept) <= set(kept_then)
+    for entry in history:
+        if entry.at > NOW - back and entry.outcome in ("good", "damaged"):
+            assert entry.id in kept_then, "it is from the future: who knows how old it is"
+            assert guard(history, [entry.id], policy, NOW - back)
+
+
+@settings(max_examples=150, deadline=None)
+@given(dense | histories, policies, st.timedeltas(timedelta(), timedelta(days=4_000)))
+def test_a_clock_that_runs_ahead_loses_neither_the_newest_nor_the_proven(
+    history: list[Entry], policy: Policy, ahead: timedelta
+) -> None:
+    kept = keep(history, policy, NOW + ahead)
+    good = sorted((e for e in history if e.counts), key=lambda e: e.at)
+    for chosen in (good[-1:], [e for e in good if e.proven][-1:]):
+        assert {e.at for e in chosen} <= {e.at for e in history if e.id in kept}
+    assert len([e for e in good if e.id in kept]) >= min(policy.keep_last, len(good))

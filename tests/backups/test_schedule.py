@@ -127,3 +127,20 @@ def test_a_slot_lies_in_its_window_and_slots_follow_each_other(tenant: uuid.UUID
     assert now < first.due <= first.until
     assert first.until - timedelta(minutes=90) == first.due - offset(tenant, policy)
     assert timedelta(hours=22) < second.due - first.due < timedelta(hours=26)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.uuids(),
+    st.sampled_from(ZONES),
+    st.datetimes(plain("2005-01-01"), plain("2035-01-01"), timezones=st.just(UTC)),
+    st.timedeltas(timedelta(), timedelta(days=30)),
+)
+def test_a_clock_that_jumps_leaves_no_slot_out_and_asks_for_none_twice(
+    tenant: uuid.UUID, zone: str, now: datetime, back: timedelta
+) -> None:
+    policy = Policy(schedule="0 2 * * *", time_zone=zone, window_minutes=120, jitter_minutes=60)
+    earlier, later = next_slot(policy, tenant, now - back), next_slot(policy, tenant, now)
+    assert earlier.due <= later.due
+    assert (earlier == later) == (earlier.due > now), "the same slot, unless it has passed in between"
+    assert next_slot(policy, tenant, earlier.due).due > earlier.due
