@@ -18,6 +18,7 @@ from django.db import transaction
 import provisioning
 from backups.services.policies import set_policy
 from backups.services.storages import ensure_default_storage
+from monitoring.alerts.rules import sync_shipped
 from provisioning import imports, pool
 from provisioning.models import Template
 from tenants import api_keys, audit, clusters, pooling
@@ -86,6 +87,7 @@ def bootstrap(
         cluster = clusters.ensure_default_cluster(actor=ACTOR, source=SOURCE, pool_target=pool_target)
         _ensure_plans()
         ensure_groups()
+        sync_shipped(actor=ACTOR, source=SOURCE)
         protection.protect()
         pooling.ensure_default_pooler(cluster=cluster, actor=ACTOR, source=SOURCE)
         if settings.BACKUP_DIRECTORY:

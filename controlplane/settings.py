@@ -203,6 +203,7 @@ SPECTACULAR_SETTINGS = {
         "BackupState": "backups.models.backups.Backup.State",
         "KeptSchemaState": "backups.models.restores.KeptSchema.State",
         "BackupCopyState": "backups.models.backups.BackupCopy.State",
+        "AlertState": "monitoring.models.alerts.Alert.State",
         "AuditOutcome": "tenants.models.audit.AuditEvent.Outcome",
     },
 }
@@ -269,6 +270,8 @@ CELERY_BEAT_SCHEDULE = {
     "drop-kept-schemas": {"task": "backups.drop_kept", "schedule": 300.0, "options": {"expires": 300}},
     "verify-old-backups": {"task": "backups.verify_due", "schedule": crontab(minute="*/10")},
     "keep-archives": {"task": "backups.keep_archives", "schedule": 60.0, "options": {"expires": 60}},
+    "evaluate-alerts": {"task": "monitoring.evaluate_alerts", "schedule": 15.0, "options": {"expires": 15}},
+    "send-notifications": {"task": "monitoring.send_notifications", "schedule": 5.0, "options": {"expires": 5}},
     "tidy-door": {"task": "door.tidy", "schedule": crontab(minute="*/10")},
     "forget-old-requests": {"task": "tenants.forget_old_requests", "schedule": crontab(minute=41)},
 }
@@ -287,6 +290,20 @@ BACKUP_VERIFY_DAYS = max(1, env.int("BACKUP_VERIFY_DAYS", default=30))
 MONITORING_RAW_DAYS = max(1, env.int("MONITORING_RAW_DAYS", default=7))
 MONITORING_5M_DAYS = max(1, env.int("MONITORING_5M_DAYS", default=90))
 MONITORING_DAILY_DAYS = max(1, env.int("MONITORING_DAILY_DAYS", default=730))
+# Alerts of one rule that begin within so many seconds are one message; critical ones are repeated.
+ALERT_GROUP_SECONDS = max(0, env.int("ALERT_GROUP_SECONDS", default=30))
+ALERT_REPEAT_SECONDS = max(60, env.int("ALERT_REPEAT_SECONDS", default=4 * 3600))
+# Where the runbooks' pages are; private networks that messages may go to, e.g. to an Alertmanager.
+RUNBOOK_URL = env.str("RUNBOOK_URL", default=f"{PUBLIC_URL}/admin/runbooks")
+NOTIFY_ALLOWED_NETWORKS = env.list("NOTIFY_ALLOWED_NETWORKS", default=[])
+EMAIL_HOST = env.str("EMAIL_HOST", default="localhost")
+EMAIL_PORT = env.int("EMAIL_PORT", default=25)
+EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", default="")
+EMAIL_HOST_PASSWORD = secret("EMAIL_HOST_PASSWORD", default="")
+EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", default=False)
+EMAIL_USE_SSL = env.bool("EMAIL_USE_SSL", default=False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default="controlplane@localhost")
 
 AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY", default="").strip()
 AUDIT_PUBLIC_KEYS = env.list("AUDIT_PUBLIC_KEYS", default=[])

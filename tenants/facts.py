@@ -32,7 +32,11 @@ def register(metric: str, source: Source) -> None:
 
 
 def collect(metric: str) -> list[Fact]:
-    """What `metric` is now, wherever it is. Raises ControlPlaneError when nobody knows it."""
+    """What `metric` is now, wherever it is. Raises ControlPlaneError when nobody knows it.
+
+    What a source does not name there is nothing to tell of: an alert about it is over. A source that cannot tell
+    raises.
+    """
     try:
         source = _sources[metric]
     except KeyError as error:

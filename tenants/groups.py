@@ -15,6 +15,7 @@ backups.view_backup backups.view_backuppolicy backups.view_storage backups.view_
 backups.view_keptschema backups.view_backupstatus
 tenants.view_isolationfinding tenants.view_isolationattempt
 provisioning.view_template provisioning.view_templateversion provisioning.view_schemaslot
+monitoring.view_alert monitoring.view_alertrule monitoring.view_notificationchannel monitoring.view_notification
 """.split()
 
 _OPERATOR = """
@@ -22,6 +23,7 @@ tenants.add_tenant tenants.change_tenant tenants.suspend_tenant tenants.resume_t
 tenants.undelete_tenant tenants.rotate_tenant tenants.collect_credentials
 tenants.cancel_operation tenants.retry_operation tenants.check_cluster provisioning.fill_pool
 backups.add_backup backups.verify_backup backups.pin_backup backups.run_restoredrill
+monitoring.acknowledge_alert monitoring.silence_alertrule monitoring.test_notificationchannel
 """.split()
 
 # Looks at everything, touches nothing (but signs off what was read), learns no secret.
@@ -36,6 +38,8 @@ tenants.purge_tenant tenants.add_cluster tenants.change_cluster tenants.prepare_
 tenants.add_plan tenants.change_plan tenants.add_apikey tenants.revoke_apikey provisioning.open_migrator
 tenants.reveal_credentials provisioning.issue_credential
 backups.restore_backup backups.change_backuppolicy backups.add_storage backups.change_storage backups.test_storage
+monitoring.add_alertrule monitoring.change_alertrule
+monitoring.add_notificationchannel monitoring.change_notificationchannel
 auth.add_user auth.change_user auth.delete_user auth.add_group auth.change_group auth.delete_group
 door.view_signinpolicy door.add_signinpolicy door.change_signinpolicy door.delete_signinpolicy
 """.split()

@@ -1,5 +1,7 @@
 """What was measured, when, and by whom."""
 
+from monitoring.models.alerts import Alert, AlertRule, AlertTransition, Severity
+from monitoring.models.channels import Delivery, Notification, NotificationChannel
 from monitoring.models.probes import ProbeState
 from monitoring.models.samples import (
     ClusterSample,
@@ -17,13 +19,20 @@ from monitoring.models.samples import (
 )
 
 __all__ = [
+    "Alert",
+    "AlertRule",
+    "AlertTransition",
     "ClusterSample",
     "ClusterSample5m",
     "ClusterSampleDaily",
+    "Delivery",
     "FleetSample",
     "FleetSample5m",
     "FleetSampleDaily",
+    "Notification",
+    "NotificationChannel",
     "ProbeState",
+    "Severity",
     "TenantActivity",
     "TenantActivity5m",
     "TenantActivityDaily",

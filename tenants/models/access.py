@@ -25,6 +25,8 @@ class Scope(models.TextChoices):
     BACKUPS_READ = "backups:read"
     BACKUPS_WRITE = "backups:write"
     BACKUPS_RESTORE = "backups:restore"
+    ALERTS_READ = "alerts:read"
+    ALERTS_WRITE = "alerts:write"
     AUDIT_READ = "audit:read"
     PURGES_APPROVE = "purges:approve"
 
@@ -35,6 +37,7 @@ TENANT_SCOPES = frozenset(
         Scope.TENANTS_READ, Scope.TENANTS_WRITE, Scope.CREDENTIALS_ROTATE, Scope.CREDENTIALS_REVEAL,
         Scope.CREDENTIALS_WRITE, Scope.MIGRATORS_WRITE, Scope.OPERATIONS_READ,
         Scope.OPERATIONS_WRITE, Scope.BACKUPS_READ, Scope.BACKUPS_WRITE, Scope.BACKUPS_RESTORE, Scope.AUDIT_READ,
+        Scope.ALERTS_READ,
     }
 )  # fmt: skip
 

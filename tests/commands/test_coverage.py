@@ -13,7 +13,9 @@ from tenants.management.base import ControlPlaneCommand
 
 TESTS = Path(__file__).resolve().parents[1]
 OURS = {
-    name: app for name, app in get_commands().items() if app in ("tenants", "provisioning", "backups", "controlplane")
+    name: app
+    for name, app in get_commands().items()
+    if app in ("tenants", "provisioning", "backups", "monitoring", "controlplane")
 }
 LIKE_OURS = {name for name, app in OURS.items() if isinstance(load_command_class(app, name), ControlPlaneCommand)}
 

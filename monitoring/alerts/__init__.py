@@ -1,0 +1,1 @@
+"""Rules over figures, what they find, and who is told."""
