@@ -53,6 +53,7 @@ class Command(ControlPlaneCommand):
             self.out.remark(f"filling {options['events']:,} …")
             reading.fill(sealed + 1, options["events"], options["events"])
             reading.settle()
+            self.out.remark("turning pages …")
             turned = reading.pages(options["turns"])
             goals = self._goals(wrote, read, turned)
             return {**self._facts(), "writing": wrote, "chain": read, "pages": turned, "goals": goals}
