@@ -93,6 +93,8 @@ def _preview(backup: Backup, body: dict[str, Any]) -> preview.Preview:
     if body["target"] != "new":
         if backup.tenant is None:
             raise Conflict("The backup's tenant is gone.", code="wrong_state", hint="Restore into a new one.")
+        if body["target"] == "tables":
+            return preview.preview_tables(backup=backup, tenant=backup.tenant, names=body.get("tables") or [])
         return preview.preview_same(backup=backup, tenant=backup.tenant)
     name = body.get("cluster") or (backup.cluster.name if backup.cluster else None)
     cluster = Cluster.objects.filter(name=name).first() if name else Cluster.objects.filter(is_default=True).first()

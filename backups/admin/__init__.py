@@ -1,5 +1,5 @@
 """Backups, policies and storages in the admin."""
 
-from backups.admin import backups, policies, restores, storages
+from backups.admin import backups, kept, policies, restores, storages
 
-__all__ = ["backups", "policies", "restores", "storages"]
+__all__ = ["backups", "kept", "policies", "restores", "storages"]

@@ -69,6 +69,7 @@ class BackupAdmin(ReadOnlyAdmin):
             ("<uuid:object_id>/verify/", self.verify_view, "verify"),
             ("<uuid:object_id>/keep/", self.keep_view, "keep"),
             ("<uuid:object_id>/restore/", partial(restores.in_place_view, self), "restore"),
+            ("<uuid:object_id>/restore-tables/", partial(restores.tables_view, self), "restore_tables"),
             ("<uuid:object_id>/copy/", partial(restores.copy_view, self), "copy"),
             ("<uuid:object_id>/drill/", partial(restores.drill_view, self), "drill"),
             ("overdue/", self.overdue_view, "overdue"),

@@ -1,37 +1,30 @@
-"""The restore wizard on a backup's page, drills, and what restores have set aside."""
+"""The restore wizard on a backup's page, and drills."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from unfold.decorators import display
 
 from backups.management.represent import size
-from backups.models import Backup, KeptSchema
-from backups.services import drills, kept, preview, restore
-from tenants.admin.base import ControlPlaneAdmin, ReadOnlyAdmin, View, require
-from tenants.admin.display import STATE_LABELS, moment
+from backups.models import Backup
+from backups.services import drills, preview, restore
+from backups.services.sources import open_backup, tables_of
+from tenants.admin.base import ControlPlaneAdmin, require
 from tenants.admin.forms import ReasonForm, form_page
 from tenants.callers import actor_of, source_of
-from tenants.exceptions import ControlPlaneError
-from tenants.models import Cluster, Operation, Plan
+from tenants.exceptions import Conflict, ControlPlaneError
+from tenants.models import Cluster, Operation, Plan, Tenant
 
 MAY = "backups.restore_backup"
 SHOWN_TABLES = 12
-_STATES = {
-    **STATE_LABELS,
-    "kept": "info",
-    "undone": "warning",
-    "dropping": "warning",
-    "dropped": "",
-    "restoring": "info",
-}
+# What is only to be looked at needs no restore into the tenant.
+BESIDE = "Only to look at it? “Restore into a new tenant” makes a copy beside this one and changes nothing here."
 
 
 class CopyForm(ReasonForm):
@@ -56,7 +49,7 @@ class ConfirmedForm(ReasonForm):
     """A typed slug and a reason."""
 
     confirm_slug = forms.CharField(label="Type the tenant's slug")
-    field_order = ("confirm_slug", "reason")
+    field_order: Sequence[str] = ("confirm_slug", "reason")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,6 +63,14 @@ class InPlaceForm(ConfirmedForm):
     keep_days = forms.IntegerField(
         min_value=1, max_value=restore.MAX_KEEP_DAYS, initial=restore.KEEP_DAYS, label="Keep what is replaced for days"
     )
+
+
+class TablesForm(ConfirmedForm):
+    """The rows of some tables."""
+
+    tables = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple)
+    backup_before = forms.BooleanField(required=False, initial=True, label="Back up the present state first")
+    field_order = ("tables", "backup_before", "confirm_slug", "reason")
 
 
 def copy_view(page: ControlPlaneAdmin, request: HttpRequest, object_id: UUID) -> HttpResponse:
@@ -98,14 +99,10 @@ def in_place_view(page: ControlPlaneAdmin, request: HttpRequest, object_id: UUID
     """Restore in the place of the tenant's present schema: what that changes, and a typed confirmation."""
     require(request, MAY)
     row: Backup = page.find(request, object_id)
-    if row.tenant is None:
-        messages.error(request, "Its tenant is gone: restore it into a new one.")
-        return HttpResponseRedirect(reverse("admin:backups_backup_change", args=[row.pk]))
     try:
-        found = preview.preview_same(backup=row, tenant=row.tenant)
+        found = preview.preview_same(backup=row, tenant=_tenant_of(row))
     except ControlPlaneError as error:
-        messages.error(request, str(error))
-        return HttpResponseRedirect(reverse("admin:backups_backup_change", args=[row.pk]))
+        return _back(request, row, error)
 
     def perform(data: dict[str, Any]) -> HttpResponse:
         begun = restore.restore_same(backup=row, **data, actor=actor_of(request), source=source_of(request))
@@ -116,8 +113,49 @@ def in_place_view(page: ControlPlaneAdmin, request: HttpRequest, object_id: UUID
         page, request, InPlaceForm, perform, title=f"Restore {row.tenant}", submit="Restore in place", obj=row,
         danger=True, confirm=True, intro=f"{row.tenant} becomes what it was at {found.snapshot_at}.",
         initial={"backup_before": True, "keep_days": restore.KEEP_DAYS},
-        lines=[*found.changes, *[f"Lost: {loss}" for loss in found.losses]], facts=_facts(found),
+        lines=[*found.changes, *[f"Lost: {loss}" for loss in found.losses], BESIDE], facts=_facts(found),
     )  # fmt: skip
+
+
+def tables_view(page: ControlPlaneAdmin, request: HttpRequest, object_id: UUID) -> HttpResponse:
+    """Restore the rows of some tables alone: which there are, their rows then and now, and a typed confirmation."""
+    require(request, MAY)
+    row: Backup = page.find(request, object_id)
+    try:
+        tenant, names = _tenant_of(row), tables_of(open_backup(row))
+        found = preview.preview_tables(backup=row, tenant=tenant, names=names)
+    except ControlPlaneError as error:
+        return _back(request, row, error)
+    rows = {table.name: f"{_rows(table.rows_then)} then, {_rows(table.rows_now)} now" for table in found.tables}
+
+    class Form(TablesForm):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.fields["tables"].choices = [(name, f"{name} ({rows[name]})") for name in names]  # type: ignore[attr-defined]
+
+    def perform(data: dict[str, Any]) -> HttpResponse:
+        begun = restore.restore_tables(backup=row, **data, actor=actor_of(request), source=source_of(request))
+        messages.success(request, f"The rows are being brought in beside {begun.tenant}, which works on.")
+        return to_operation(begun.operation)
+
+    return form_page(
+        page, request, Form, perform, title=f"Restore tables of {row.tenant}", submit="Replace their rows", obj=row,
+        danger=True, confirm=True, intro=f"The chosen tables get the rows they had at {found.snapshot_at}.",
+        initial={"backup_before": True},
+        lines=["Their present rows are replaced in one transaction; all other tables stay as they are.", BESIDE],
+        facts=_facts(found)[:4],
+    )  # fmt: skip
+
+
+def _tenant_of(row: Backup) -> Tenant:
+    if row.tenant is None:
+        raise Conflict("Its tenant is gone: restore it into a new one.", code="wrong_state")
+    return row.tenant
+
+
+def _back(request: HttpRequest, row: Backup, error: ControlPlaneError) -> HttpResponse:
+    messages.error(request, str(error))
+    return HttpResponseRedirect(reverse("admin:backups_backup_change", args=[row.pk]))
 
 
 def _facts(found: preview.Preview) -> list[tuple[str, str]]:
@@ -154,75 +192,3 @@ def drill_view(page: ControlPlaneAdmin, request: HttpRequest, object_id: UUID) -
 def to_operation(operation: Operation) -> HttpResponse:
     """Where its progress is seen."""
     return HttpResponseRedirect(reverse("admin:tenants_operation_change", args=[operation.pk]))
-
-
-@admin.register(KeptSchema)
-class KeptSchemaAdmin(ReadOnlyAdmin):
-    """What restores in place have replaced."""
-
-    empty_hint = "A restore in place keeps what it replaces, until it is confirmed."
-    list_display = ("schema_name", "tenant", "state_badge", "since", "until")
-    list_filter = ("state",)
-    search_fields = ("schema_name", "tenant__slug")
-
-    def pages(self) -> list[tuple[str, View, str]]:
-        """Confirm, and undo."""
-        return [
-            ("<int:object_id>/confirm/", self.confirm_view, "confirm"),
-            ("<int:object_id>/undo/", self.undo_view, "undo"),
-        ]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[KeptSchema]:
-        """With its tenant."""
-        return super().get_queryset(request).select_related("tenant", "cluster", "backup", "operation")
-
-    @display(description="state", label=_STATES, ordering="state")
-    def state_badge(self, row: KeptSchema) -> str:
-        """In its colour."""
-        return row.state
-
-    @display(description="set aside", ordering="-created_at")
-    def since(self, row: KeptSchema) -> Any:
-        """When."""
-        return moment(row.created_at)
-
-    @display(description="kept until", ordering="keep_until")
-    def until(self, row: KeptSchema) -> Any:
-        """Its deadline."""
-        return moment(row.keep_until)
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        """Its page."""
-        row = self.find(request, object_id)
-        return self.page(request, "backups/admin/kept_schema.html", title=str(row), obj=row)
-
-    def confirm_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """The restore was right."""
-        require(request, MAY)
-        row = self.find(request, object_id)
-
-        def perform(data: dict[str, Any]) -> HttpResponse:
-            caller: dict[str, Any] = {"actor": actor_of(request), "source": source_of(request)}
-            return to_operation(kept.confirm_restore(kept=kept.get_kept(row.pk), **data, **caller))
-
-        return form_page(
-            self, request, ReasonForm, perform, title="Confirm the restore", submit="Drop it", obj=row, danger=True,
-            intro=f"{row.schema_name} of {row.tenant} is dropped; the restore cannot be undone after that.",
-        )  # fmt: skip
-
-    def undo_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """The restore was wrong."""
-        require(request, MAY)
-        row = self.find(request, object_id)
-
-        def perform(data: dict[str, Any]) -> HttpResponse:
-            caller: dict[str, Any] = {"actor": actor_of(request), "source": source_of(request)}
-            return to_operation(kept.undo_restore(kept=kept.get_kept(row.pk), **data, **caller))
-
-        return form_page(
-            self, request, ConfirmedForm, perform, title="Undo the restore", submit="Put it back", obj=row,
-            danger=True, confirm=True,
-            intro=f"{row.tenant} becomes what it was before the restore; what it wrote since is set aside in turn.",
-        )  # fmt: skip

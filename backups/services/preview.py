@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from backups import capturing
 from backups.engine.manifest import Manifest
 from backups.engine.proof import changed_since
 from backups.models import Backup, RestoreDrill
-from backups.services.sources import Source, open_backup
+from backups.services.sources import Source, check_tables, open_backup
 from tenants.models import Cluster, Operation, Tenant
 from tenants.postgres import load_queries, session, translate
 
@@ -76,14 +77,7 @@ def preview_same(*, backup: Backup, tenant: Tenant) -> Preview:
     ClusterError."""
     found = open_backup(backup)
     tables, changed = _now(tenant, found)
-    now = sum(table.rows_now or 0 for table in tables)
-    losses = [
-        f"{table.name}: {table.rows_now - (table.rows_then or 0):,} rows more than the backup has"
-        for table in tables
-        if table.rows_now is not None and table.rows_now > (table.rows_then or 0)
-    ]
-    if changed:
-        losses.append("What was changed or deleted since the backup comes back as it was then.")
+    now, losses = _lost(tables, changed)
     changes = [
         f"The schema {tenant.schema_name} is replaced by the backup's; the present one is kept aside.",
         "All sessions end while the two are exchanged; the same credentials work afterwards.",
@@ -91,6 +85,34 @@ def preview_same(*, backup: Backup, tenant: Tenant) -> Preview:
     if tenant.template_version != backup.template_version:
         changes.append(f"The template's version goes from {tenant.template_version} to {backup.template_version}.")
     return _preview(backup, found, tenant.cluster, tables, now, changed, changes, losses)
+
+
+def preview_tables(*, backup: Backup, tenant: Tenant, names: Sequence[str]) -> Preview:
+    """What a restore of these tables alone would change. Raises InvalidInput, Damaged, KeyMissing, ClusterError."""
+    found = open_backup(backup)
+    chosen = check_tables(found, names)
+    tables, changed = _now(tenant, found, chosen)
+    now, losses = _lost(tables, changed)
+    changes = [
+        f"The rows of {', '.join(chosen)} are replaced in one transaction while the tenant works.",
+        "All other tables stay as they are.",
+        "A foreign key of another table that points to a row which would be gone forbids it.",
+    ]
+    raw = sum(table.raw for table in found.manifest.tables if table.target in chosen)
+    rows = sum(table.rows_then or 0 for table in tables)
+    return _preview(backup, found, tenant.cluster, tables, now, changed, changes, losses, part=(rows, raw))
+
+
+def _lost(tables: list[TableRows], changed: bool) -> tuple[int, list[str]]:
+    """Rows there are now, and what would be lost of them."""
+    losses = [
+        f"{table.name}: {table.rows_now - (table.rows_then or 0):,} rows more than the backup has"
+        for table in tables
+        if table.rows_now is not None and table.rows_now > (table.rows_then or 0)
+    ]
+    if changed:
+        losses.append("What was changed or deleted since the backup comes back as it was then.")
+    return sum(table.rows_now or 0 for table in tables), losses
 
 
 def preview_copy(*, backup: Backup, slug: str, cluster: Cluster) -> Preview:
@@ -103,13 +125,14 @@ def preview_copy(*, backup: Backup, slug: str, cluster: Cluster) -> Preview:
 
 def _preview(
     backup: Backup, found: Source, cluster: Cluster, tables: list[TableRows], now: int | None, changed: bool | None,
-    changes: list[str], losses: list[str],
+    changes: list[str], losses: list[str], *, part: tuple[int, int] | None = None,
 ) -> Preview:  # fmt: skip
+    """`part`: rows and bytes of what is restored, when that is not all."""
     manifest = found.manifest
+    rows, raw = part or (manifest.rows, manifest.raw_bytes)
     return Preview(
         str(backup.pk), backup.slug, manifest.snapshot_at, manifest.server_version_num, backup.template,
-        backup.template_version, manifest.rows, now, manifest.raw_bytes,
-        changed, expected_seconds(manifest.raw_bytes, cluster), tables, changes, losses,
+        backup.template_version, rows, now, raw, changed, expected_seconds(raw, cluster), tables, changes, losses,
     )  # fmt: skip
 
 
@@ -145,13 +168,13 @@ def _then(manifest: Manifest) -> dict[str, int]:
     return rows
 
 
-def _now(tenant: Tenant, found: Source) -> tuple[list[TableRows], bool]:
-    """Each table then and now, by the login that reads for backups."""
-    then = _then(found.manifest)
+def _now(tenant: Tenant, found: Source, only: Sequence[str] = ()) -> tuple[list[TableRows], bool]:
+    """Each table (of `only`, if given) then and now, by the login that reads for backups."""
+    then = {name: rows for name, rows in _then(found.manifest).items() if not only or name in only}
     dsn = capturing.reader(tenant.cluster)
     try:
         with session(dsn) as link:
-            now = _counted(link, tenant.schema_name, set(then))
+            now = _counted(link, tenant.schema_name, set(then), only)
     except psycopg.Error as error:
         raise translate(error) from error
     names = sorted({*then, *now})
@@ -161,12 +184,15 @@ def _now(tenant: Tenant, found: Source) -> tuple[list[TableRows], bool]:
     return tables, changed_since(dsn, tenant.schema_name, found.manifest.proof)
 
 
-def _counted(link: Connection[Any], schema: str, known: set[str]) -> dict[str, tuple[int, bool]]:
-    """Rows of each table, those of partitions to their table's unless the backup has them by name; whether counted."""
+def _counted(link: Connection[Any], schema: str, known: set[str], only: Sequence[str]) -> dict[str, tuple[int, bool]]:
+    """Rows of each table (of `only`, if given), and whether they were counted. Those of partitions are their table's,
+    unless the backup has them by name."""
     result: dict[str, tuple[int, bool]] = {}
     small: list[tuple[str, str]] = []
     for name, root, pages, estimate in link.execute(QUERIES["tables_now"], {"schema": schema}):
         owner = name if name in known else root
+        if only and owner not in only:
+            continue
         if pages <= COUNTED_PAGES:
             small.append((owner, name))
             result.setdefault(owner, (0, True))

@@ -29,9 +29,19 @@ class Recovery:
     kept_schema: int | None
 
 
+def _newest_good(tenant: Tenant) -> Backup | None:
+    return Backup.objects.filter(origin_id=tenant.pk, state=Backup.State.SUCCEEDED, damaged_at__isnull=True).first()
+
+
+def expected_of(tenant: Tenant) -> Expected | None:
+    """How long a restore of the tenant's newest good backup takes; None without one."""
+    good = _newest_good(tenant)
+    return expected_seconds(good.raw_bytes, tenant.cluster) if good else None
+
+
 def of_tenant(tenant: Tenant) -> Recovery:
     """What there is to say of a tenant."""
-    good = Backup.objects.filter(origin_id=tenant.pk, state=Backup.State.SUCCEEDED, damaged_at__isnull=True).first()
+    good = _newest_good(tenant)
     status = BackupStatus.objects.filter(tenant=tenant).first()
     over = RestoreDrill.objects.filter(tenant=tenant, finished_at__isnull=False).order_by("-finished_at")
     proven, last = over.filter(state=State.SUCCEEDED).first(), over.first()

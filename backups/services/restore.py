@@ -14,7 +14,7 @@ from django.utils import timezone
 from backups.models import Backup, BackupCopy, KeptSchema
 from backups.services import policies, take
 from backups.services.common import prefix_of
-from backups.services.sources import Source, open_backup, registry_record
+from backups.services.sources import Source, check_tables, open_backup, registry_record
 from tenants import audit, operations
 from tenants.actors import Actor
 from tenants.actors import Source as Door
@@ -162,14 +162,9 @@ def restore_tables(
     tenant = require_own(backup, confirm_slug=confirm_slug, reason=reason)
     found = open_backup(backup)
     require_major(found, tenant.cluster)
-    known = {table.target for table in found.manifest.tables}
-    if not tables or (unknown := sorted(set(tables) - known)):
-        raise InvalidInput(
-            f"The backup has no table {unknown[0]}." if tables else "Name the tables.", field="tables",
-            hint=f"It has: {', '.join(sorted(known))[:300]}.",
-        )  # fmt: skip
+    names = check_tables(found, tables)
     with transaction.atomic():
-        restoring = _begin_same(backup, tenant, reason, backup_before, KEEP_DAYS, sorted(set(tables)), actor, source)
+        restoring = _begin_same(backup, tenant, reason, backup_before, KEEP_DAYS, names, actor, source)
         _requested(backup, tenant, restoring.operation, "tables", actor, source)
     return restoring
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from backups.models import Backup, BackupCopy
 from backups.services.common import keyring
 from backups.storage.base import Storage, StorageError
 from backups.storage.opening import open_storage
-from tenants.exceptions import Conflict
+from tenants.exceptions import Conflict, InvalidInput
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,22 @@ def _foreign(backup: Backup, manifest: Manifest) -> str:
     if backup.fingerprint and manifest.fingerprint != backup.fingerprint:
         return "it is not the one that was written down"
     return ""
+
+
+def tables_of(source: Source) -> list[str]:
+    """The tables whose rows are in it; partitions are their table's."""
+    return sorted({table.target for table in source.manifest.tables})
+
+
+def check_tables(source: Source, names: Sequence[str]) -> list[str]:
+    """These tables, each once, if the backup has them. Raises InvalidInput."""
+    known = tables_of(source)
+    if not names or (unknown := sorted(set(names) - set(known))):
+        raise InvalidInput(
+            f"The backup has no table {unknown[0]}." if names else "Name the tables.", field="tables",
+            hint=f"It has: {', '.join(known)[:300]}.",
+        )  # fmt: skip
+    return sorted(set(names))
 
 
 def registry_record(source: Source) -> dict[str, Any] | None:

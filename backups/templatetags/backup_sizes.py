@@ -1,4 +1,4 @@
-"""How sizes and rates are shown."""
+"""How sizes, rates and expected times are shown."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from typing import Any
 from django import template
 
 from backups.management.represent import size
+from backups.services import recovery
+from backups.services.preview import Expected
 
 register = template.Library()
 register.filter("size", size)
+
+
+@register.simple_tag
+def expected_restore(tenant: Any) -> Expected | None:
+    """How long a restore of the tenant's newest good backup would take now; None without one."""
+    return recovery.expected_of(tenant)
 
 
 @register.filter

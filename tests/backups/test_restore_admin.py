@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -61,7 +62,25 @@ def test_a_new_tenant_and_a_drill_by_hand(tenant: Callable[..., Any], browse: Ca
     assert RestoreDrill.objects.get(backup=backup).state == "succeeded"
 
 
-@pytest.mark.parametrize("name", ["restore", "copy"])
+def test_some_tables_by_hand(tenant: Callable[..., Any], browse: Callable[..., Any]) -> None:
+    mine = tenant(rows=2)
+    backup = back_up(mine)
+    add_customers(mine.connection, 1)
+    client = browse("administrator")
+    page = url("backups_backup_restore_tables", backup.pk)
+    shown = text_of(client.get(page))
+    found = re.search(r"customers \((\d+) then, (\d+) now\)", shown)
+    assert found is not None, shown
+    assert int(found[2]) == int(found[1]) + 1
+    assert "a copy beside this one" in shown
+    none = client.post(page, {"confirm_slug": mine.slug, "reason": "x"})
+    assert "tables" in none.context["form"].errors
+    work(client.post(page, {"tables": ["customers", "orders"], "confirm_slug": mine.slug, "reason": "wrong import"}))
+    assert count(mine.connection) == 2
+    assert "Expected restore" in text_of(client.get(tenant_url(mine)))
+
+
+@pytest.mark.parametrize("name", ["restore", "restore_tables", "copy"])
 def test_only_who_may_restores(tenant: Callable[..., Any], browse: Callable[..., Any], name: str) -> None:
     backup = back_up(tenant())
     client = browse("operator")

@@ -38,6 +38,22 @@ def test_a_preview_tells_what_is_lost_and_touches_nothing(tenant: Callable[..., 
     assert not KeptSchema.objects.filter(tenant=mine.pk).exists()
 
 
+def test_a_preview_of_tables_shows_those_alone(tenant: Callable[..., Any], api_client: Callable[..., Any]) -> None:
+    mine = tenant(rows=3)
+    backup = back_up(mine)
+    add_customers(mine.connection, 2)
+    shown = manage("restore_backup", str(backup.pk), "--tables", "customers", "--dry-run", "--json")
+    found = json.loads(shown.out)["preview"]
+    assert [(table["name"], table["rows_now"] - table["rows_then"]) for table in found["tables"]] == [("customers", 2)]
+    assert found["rows_then"] < backup.rows or backup.rows == found["tables"][0]["rows_then"]
+    assert found["bytes"] < backup.raw_bytes
+    assert not any("schema" in change for change in found["changes"])
+    body = {"target": "tables", "tables": ["orders"], "dry_run": True}
+    answer = api_client("backups:restore").post(f"/api/v1/backups/{backup.pk}/restore", body)
+    assert [table["name"] for table in answer.json()["tables"]] == ["orders"], answer.json()
+    assert manage("restore_backup", str(backup.pk), "--tables", "nothing", "--dry-run").code != 0
+
+
 def test_rest_restores_in_place_and_undoes_it(tenant: Callable[..., Any], api_client: Callable[..., Any]) -> None:
     mine = tenant(rows=2)
     backup = back_up(mine)

@@ -83,6 +83,9 @@ class Command(OperationCommand, DestructiveCommand):
         if not options["into_new"]:
             if backup.tenant is None:
                 raise InvalidInput("The backup's tenant is gone.", field="backup", hint="Use --into-new.")
+            if options["tables"]:
+                names = _names(options["tables"])
+                return preview.preview_tables(backup=backup, tenant=backup.tenant, names=names).as_dict()
             return preview.preview_same(backup=backup, tenant=backup.tenant).as_dict()
         name = options["cluster"]
         cluster = Cluster.objects.filter(name=name).first() if name else backup.cluster
@@ -93,7 +96,7 @@ class Command(OperationCommand, DestructiveCommand):
         if options["tables"]:
             reason = self.confirmed(backup.slug, f"Rows of {options['tables']} of {backup.slug} are replaced.", options)
             return restore.restore_tables(
-                backup=backup, tables=[name.strip() for name in options["tables"].split(",")],
+                backup=backup, tables=_names(options["tables"]),
                 confirm_slug=backup.slug, reason=reason, backup_before=not options["no_backup"], **self.caller,
             )  # fmt: skip
         reason = self.confirmed(
@@ -142,6 +145,10 @@ class Command(OperationCommand, DestructiveCommand):
             out.line(f"What it replaced is aside: manage.py confirm_restore {document['kept']}, or undo_restore.")
         else:
             out.line(f"Its credentials: manage.py collect_credentials {operation['id']}")
+
+
+def _names(given: str) -> list[str]:
+    return [name.strip() for name in given.split(",")]
 
 
 def _show_exported(done: dict[str, Any], out: Output) -> None:
