@@ -6,6 +6,8 @@ from http import HTTPStatus
 
 from gunicorn import util
 
+from controlplane.metrics import files
+
 limit_request_line = 8190
 CODES = {414: "uri_too_long", 431: "headers_too_large", 500: "internal_error"}
 DETAILS = {414: "The URL is too long.", 431: "The headers are too large.", 500: "Something went wrong here."}
@@ -30,3 +32,11 @@ def write_problem(sock: socket.socket, status: int, reason: str, message: str) -
 
 
 util.write_error = write_problem
+
+
+def child_exit(server: object, worker: object) -> None:
+    """What a dead process has counted stays in the sums."""
+    try:
+        files.fold()
+    except OSError as error:
+        server.log.warning("metrics of a dead process were not folded: %s", error)  # type: ignore[attr-defined]

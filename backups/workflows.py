@@ -25,7 +25,7 @@ from backups.services.common import files_id, keyring, prefix_of, remove_copy
 from backups.storage.base import StorageError
 from backups.storage.opening import open_storage
 from backups.watch import Watch
-from tenants import audit, operations
+from tenants import audit, metrics, operations
 from tenants.exceptions import ClusterBusy, Conflict
 from tenants.models import Operation
 from tenants.operations import Run, Workflow
@@ -292,6 +292,10 @@ def expire_backups(run: Run) -> None:
         pass
 
 
+def _measure(operation: Operation, outcome: str, seconds: float) -> None:
+    metrics.BACKUP_SECONDS.labels(outcome).observe(seconds)
+
+
 def register() -> None:
     """Make these known to the operations."""
     for workflow in (
@@ -303,6 +307,7 @@ def register() -> None:
             steps=2,
             scope="backups:write",
             permission="backups.add_backup",
+            measure=_measure,
         ),
         Workflow("backup.verify", verify_backup),
         Workflow("backup.copy", copy_backup, undo_copy, steps=2),

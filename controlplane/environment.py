@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import ipaddress
 import os
 import warnings
 from collections.abc import Sequence
@@ -71,3 +72,13 @@ class Environment(environ.Env):
         if word not in choices:
             raise ImproperlyConfigured(f"{var} in the environment is not one of {', '.join(choices)}.")
         return word
+
+    def networks(
+        self, var: str, default: Sequence[str]
+    ) -> builtins.list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+        """The networks that `var` lists, separated by commas; raises ImproperlyConfigured for what is none."""
+        try:
+            texts = [text.strip() for text in self.list(var, default=list(default))]
+            return [ipaddress.ip_network(text) for text in texts if text]
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{var} in the environment is not a list of networks (10.0.0.0/8,…).") from error

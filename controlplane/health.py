@@ -1,26 +1,19 @@
-"""Is the process alive, is the service ready, and what does it measure?"""
+"""Is the process alive, and is the service ready?"""
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
 import logging
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 from django.core.cache import cache
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
-from django_prometheus.exports import ExportToDjangoView
 
 from provisioning.models import TemplateVersion
 from tenants import seen
-from tenants.exceptions import PermissionRefused
 from tenants.models import Cluster
-from tenants.rest.context import client_ip
 from tenants.seen import Who
 
 log = logging.getLogger(__name__)
@@ -106,26 +99,3 @@ def readyz(request: HttpRequest) -> JsonResponse:
         status=200 if ready else 503,
         headers={"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "2"}),
     )
-
-
-def _metrics_token() -> str:
-    if path := os.environ.get("METRICS_TOKEN_FILE"):
-        return Path(path).read_text(encoding="utf-8").strip()
-    return os.environ.get("METRICS_TOKEN", "")
-
-
-@require_safe
-def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus' page: for this host, and for whoever sends METRICS_TOKEN as a bearer token.
-
-    Raises PermissionRefused. What a proxy on this host passes on does not count as coming from this host.
-    """
-    token = _metrics_token()
-    given = request.META.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
-    if token and hmac.compare_digest(given.encode(), token.encode()):
-        return ExportToDjangoView(request)
-    ip = client_ip(request)
-    proxied = "HTTP_X_FORWARDED_FOR" in request.META or "HTTP_FORWARDED" in request.META
-    if ip is None or proxied or not ipaddress.ip_address(ip).is_loopback:
-        raise PermissionRefused("Metrics are for this host, or with METRICS_TOKEN.")
-    return ExportToDjangoView(request)

@@ -10,9 +10,11 @@ from celery.schedules import crontab
 
 from controlplane import headers
 from controlplane.environment import Environment, database, secret
+from controlplane.metrics import files as metrics_files
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
+metrics_files.prepare()  # before any app makes its counters
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = secret("SECRET_KEY")
@@ -64,7 +66,7 @@ TENANT_LIMIT_SET_CALLS = True
 TENANT_BASE_DOMAIN = env.str("TENANT_BASE_DOMAIN", default="tenants.localhost")
 
 MIDDLEWARE = [
-    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "controlplane.metrics.requests.BeforeMiddleware",
     "controlplane.headers.HeadersMiddleware",
     "csp.middleware.CSPMiddleware",
     "controlplane.headers.AdminPolicyMiddleware",
@@ -80,7 +82,7 @@ MIDDLEWARE = [
     "controlplane.door.middleware.DoorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "django_prometheus.middleware.PrometheusAfterMiddleware",
+    "controlplane.metrics.requests.AfterMiddleware",
 ]
 ROOT_URLCONF = "controlplane.urls"
 WSGI_APPLICATION = "controlplane.wsgi.application"
@@ -140,7 +142,7 @@ PURGE_APPROVAL_SECONDS = env.int("PURGE_APPROVAL_SECONDS", default=86400)
 REQUIRE_SECOND_FACTOR = env.bool("REQUIRE_SECOND_FACTOR", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=HTTPS)
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics(/tenants)?$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
@@ -285,6 +287,10 @@ BACKUP_WORKERS = max(1, env.int("BACKUP_WORKERS", default=2))
 BACKUP_COMPRESSION = min(19, max(1, env.int("BACKUP_COMPRESSION", default=1)))
 BACKUP_CLUSTER_CONCURRENCY = max(1, env.int("BACKUP_CLUSTER_CONCURRENCY", default=2))
 BACKUP_VERIFY_DAYS = max(1, env.int("BACKUP_VERIFY_DAYS", default=30))
+
+# Who may read /metrics without METRICS_TOKEN, when no proxy is in between; how many tenants /metrics/tenants shows.
+METRICS_NETWORKS = env.networks("METRICS_NETWORKS", default=["127.0.0.0/8", "::1/128"])
+METRICS_TENANTS_MAX = max(1, env.int("METRICS_TENANTS_MAX", default=5000))
 
 # How long samples are kept: as taken, over five minutes, over a day.
 MONITORING_RAW_DAYS = max(1, env.int("MONITORING_RAW_DAYS", default=7))

@@ -4,6 +4,7 @@ from django.views.generic import RedirectView
 
 from controlplane import health
 from controlplane.documentation import DocumentationView, SchemaView
+from controlplane.metrics.views import metrics, metrics_of_tenants
 from controlplane.problem_catalogue import explain
 
 urlpatterns = [
@@ -11,7 +12,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
-    path("metrics", health.metrics),
+    path("metrics", metrics),
+    path("metrics/tenants", metrics_of_tenants),
     path("problems", explain),
     path("problems/<slug:code>", explain),
     path("api/v1/schema", SchemaView.as_view(), name="schema"),

@@ -17,15 +17,13 @@ check_settings() {
     python manage.py check >/dev/null
 }
 
-# The web server's processes share their counters through files. Those of a former run must not count, nor those of
-# programs whose counters nobody asks for.
+# Programs share their counters through files, each in its own, so that the web server can show the sum; what dead ones
+# have counted is kept in it. What only comes and goes counts nothing.
 prepare_metrics() {
-    if [ "$1" != web ]; then
-        unset PROMETHEUS_MULTIPROC_DIR
-    elif [ -n "${PROMETHEUS_MULTIPROC_DIR:-}" ]; then
-        mkdir -p "$PROMETHEUS_MULTIPROC_DIR"
-        rm -f "$PROMETHEUS_MULTIPROC_DIR"/*.db
-    fi
+    case "$1" in
+    web | worker | beat | reaper | sealer) ;;
+    *) unset PROMETHEUS_MULTIPROC_DIR ;;
+    esac
 }
 
 web() {

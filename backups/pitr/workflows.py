@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from backups import capturing
+from backups import capturing, restores
 from backups.engine.manifest import Manifest, read_manifest
 from backups.engine.sessions import close_kept
 from backups.engine.verify import verify as verify_files
@@ -48,6 +48,7 @@ def register() -> None:
             scope="backups:restore",
             permission="backups.restore_backup",
             confirmed=True,
+            measure=restores.measure,
         ),
         Workflow("cluster.base_backup", take_base_backup),
     ):

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from tenants import belongings, operations
+from tenants import belongings, metrics, operations
+from tenants.models import Operation
 from tenants.operations import Workflow
+
+KINDS = {
+    "backup.restore": "in_place",
+    "backup.restore_copy": "copy",
+    "backup.restore_tables": "tables",
+    "backup.recover": "point_in_time",
+}
+
+
+def measure(operation: Operation, outcome: str, seconds: float) -> None:
+    """How long a restore took."""
+    metrics.RESTORE_SECONDS.labels(KINDS[operation.kind], outcome).observe(seconds)
 
 
 def register() -> None:
@@ -13,7 +26,9 @@ def register() -> None:
     from backups.restores import copying, drilling, replacing, settling, tables, unfinished
     from backups.services import drills, restore
 
-    needed: dict[str, Any] = {"scope": "backups:restore", "permission": "backups.restore_backup"}
+    needed: dict[str, Any] = {
+        "scope": "backups:restore", "permission": "backups.restore_backup", "measure": measure,
+    }  # fmt: skip
     for workflow in (
         Workflow(
             "backup.restore_copy",

@@ -85,7 +85,7 @@ class Place:
         """The environment of web, worker, beat and commands; `servers` are the URLs of what we started."""
         metrics = self.directory / "run" / "metrics"
         metrics.mkdir(exist_ok=True)
-        for old in metrics.glob("*.db"):  # of processes that are no more
+        for old in metrics.iterdir():  # of processes that are no more
             old.unlink()
         given = os.environ
         return {

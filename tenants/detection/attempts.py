@@ -8,10 +8,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.core.cache import cache
+from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from tenants import audit
+from tenants import audit, metrics
 from tenants.actors import Actor, Source
 from tenants.detection.signature import is_probe, marker
 from tenants.identifiers import SCHEMA_NAME
@@ -51,6 +52,8 @@ def note_attempts(cluster: Cluster, found: Sequence[Entry]) -> tuple[int, int]:
             continue
         rate[place] += 1
         _write_down(cluster, key, entries, tenants)
+    kinds = Counter(entry.kind or "" for entry in real)
+    transaction.on_commit(lambda: metrics.attempted(kinds))
     return len(real), suppressed
 
 

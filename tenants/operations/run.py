@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
-from tenants import audit
+from tenants import audit, metrics
 from tenants.actors import Actor, Source
 from tenants.exceptions import Cancelled, ClusterBusy, ClusterUnavailable, ControlPlaneError, LeaseLost
 from tenants.models import AuditEvent, Operation, OperationStep, Tenant
@@ -177,16 +177,16 @@ class Run:
             yield
         operation.state, operation.progress, operation.finished_at = State.SUCCEEDED, 100, now
         operation.lease_expires_at, operation.result, operation.error = None, result, None
+        self._count(State.SUCCEEDED, now)
 
     @contextmanager
     def end(self) -> Iterator[None]:
         """The last transaction of the undoing: commits together with `failed` or `cancelled`."""
         error = self.operation.unwinding or {}
         state = State.CANCELLED if error.get("code") == Cancelled.code else State.FAILED
+        now = timezone.now()
         with transaction.atomic():
-            if not self._mine().update(
-                state=state, finished_at=timezone.now(), lease_expires_at=None, error=error or None
-            ):
+            if not self._mine().update(state=state, finished_at=now, lease_expires_at=None, error=error or None):
                 raise LeaseLost()
             audit.record(
                 f"operation.{state}",
@@ -198,6 +198,14 @@ class Run:
                 after={"kind": self.operation.kind, "error": error},
             )
             yield
+        self._count(state, now)
+
+    def _count(self, outcome: str, now: datetime) -> None:
+        """For Prometheus: each end once it is committed, here and nowhere else."""
+        seconds = (now - self.operation.created_at).total_seconds()
+        metrics.operation_ended(self.operation.kind, str(outcome), seconds)
+        if self.workflow.measure is not None:
+            metrics.quietly(self.workflow.measure, self.operation, str(outcome), seconds)
 
     def _begin_unwinding(self, error: ControlPlaneError) -> None:
         self.error = error

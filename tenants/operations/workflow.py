@@ -21,6 +21,7 @@ class Workflow:
     ends with `run.end()`; it runs after a failure or a cancellation. `heavy` work is bounded per cluster. What is
     not `cancellable` can only be cancelled before it begins. Who starts it again needs `scope` (a key) or `permission`
     (a person), too, and for what is `confirmed` must have shown the password moments ago: as for beginning it.
+    `measure` is told each end: the operation, how it came out, and the seconds since it was asked for.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Workflow:
     scope: str = ""
     permission: str = ""
     confirmed: bool = False
+    measure: Callable[[Operation, str, float], None] | None = None
 
 
 WORKFLOWS: dict[str, Workflow] = {}

@@ -143,6 +143,17 @@ def test_the_poolers_configuration_is_the_one_there_is() -> None:
         assert "pooler-config:/var/lib/pgbouncer" in services()[name]["volumes"]
 
 
+def test_all_that_runs_shares_its_counters() -> None:
+    for name in OURS - {"migrate"}:
+        service = services()[name]
+        assert "metrics:/var/lib/controlplane/metrics" in service["volumes"], name
+        assert service.get("environment", {}).get("PROMETHEUS_MULTIPROC_DIR") == "/var/lib/controlplane/metrics"
+    # The volume gets the rights of the directory in the image.
+    made = re.search(r"install -d -o 10001 -g 10001 -m 0700 (.*?)\n\n", (DOCKER / "Dockerfile").read_text(), re.DOTALL)
+    assert made
+    assert "/var/lib/controlplane/metrics" in made[1].split()
+
+
 def test_the_server_is_set_as_that_of_make_run() -> None:
     options = dict(word.removeprefix("--").split("=", 1) for word in services()["postgres"]["command"][1:])
     shared = set(options) & set(SETTINGS)

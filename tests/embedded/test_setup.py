@@ -67,4 +67,4 @@ def test_missing_system_packages_are_named_to_who_may_not_install_them(checkout:
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert "the packages postgresql-15 " in result.stderr
-    assert " prometheus-alertmanager chromium" in result.stderr
+    assert " prometheus prometheus-alertmanager chromium" in result.stderr

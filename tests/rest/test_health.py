@@ -10,7 +10,6 @@ from django.test import Client
 
 from controlplane import health
 from tenants import seen
-from tests.rest.support import problem
 from tests.support.processes import celery_worker, running, wait_for
 
 
@@ -102,24 +101,3 @@ def test_not_ready_with_migrations_missing(template, everybody_seen, monkeypatch
     response = Client().get("/readyz")
     assert response.status_code == 503
     assert response.json()["checks"]["migrations"] == "migrations are missing"
-
-
-def test_metrics_are_for_this_host():
-    assert b"django_http_requests" in Client().get("/metrics").content
-    problem(Client(REMOTE_ADDR="192.0.2.1").get("/metrics"), 403, "forbidden")
-    problem(Client(HTTP_X_FORWARDED_FOR="127.0.0.1").get("/metrics"), 403, "forbidden")
-
-
-def test_metrics_are_for_whoever_has_the_token(monkeypatch, tmp_path):
-    stranger = Client(REMOTE_ADDR="192.0.2.1")
-    monkeypatch.setenv("METRICS_TOKEN", "open-sesame")
-    assert stranger.get("/metrics", headers={"Authorization": "Bearer open-sesame"}).status_code == 200
-    problem(stranger.get("/metrics", headers={"Authorization": "Bearer other"}), 403, "forbidden")
-    (tmp_path / "token").write_text("from-a-file\n")
-    monkeypatch.setenv("METRICS_TOKEN_FILE", str(tmp_path / "token"))
-    assert stranger.get("/metrics", headers={"Authorization": "Bearer from-a-file"}).status_code == 200
-
-
-def test_without_a_token_an_empty_one_opens_nothing(monkeypatch):
-    monkeypatch.delenv("METRICS_TOKEN", raising=False)
-    problem(Client(REMOTE_ADDR="192.0.2.1").get("/metrics", headers={"Authorization": "Bearer "}), 403, "forbidden")
