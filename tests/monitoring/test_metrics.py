@@ -379,7 +379,7 @@ def test_nobody_can_make_series(template: Any) -> None:
     text = Client().get("/metrics?part=processes").content.decode()
     assert "INVENTED" not in text
     assert "no-such-page" not in text
-    problem(Client().get("/metrics?part=other"), 400, "invalid_input")
+    problem(Client().get("/metrics?part=other"), 400, "invalid")
 
 
 def test_a_network_that_is_none_is_named() -> None:
