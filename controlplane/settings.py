@@ -310,6 +310,15 @@ EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", default=False)
 EMAIL_USE_SSL = env.bool("EMAIL_USE_SSL", default=False)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default="controlplane@localhost")
+# How often probes look: at sessions, statements and servers; at the sizes of tenants.
+MONITORING_INTERVAL_SECONDS = max(5.0, env.float("MONITORING_INTERVAL_SECONDS", default=60))
+MONITORING_SIZES_SECONDS = max(5.0, env.float("MONITORING_SIZES_SECONDS", default=300))
+for _name, _task, _seconds in (
+    ("sweep-clusters", "monitoring.sweep_clusters", MONITORING_INTERVAL_SECONDS),
+    ("sweep-control-plane", "monitoring.sweep_control_plane", MONITORING_INTERVAL_SECONDS),
+    ("sweep-sizes", "monitoring.sweep_sizes", MONITORING_SIZES_SECONDS),
+):
+    CELERY_BEAT_SCHEDULE[_name] = {"task": _task, "schedule": _seconds, "options": {"expires": _seconds}}
 
 AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY", default="").strip()
 AUDIT_PUBLIC_KEYS = env.list("AUDIT_PUBLIC_KEYS", default=[])

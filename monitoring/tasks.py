@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from celery import shared_task
+from django.conf import settings
 
+from monitoring import sweep
 from monitoring.alerts import evaluate as evaluation
 from monitoring.alerts import sending
+from tenants.models import Cluster
 
 
 @shared_task(name="monitoring.evaluate_alerts")
@@ -18,3 +21,35 @@ def evaluate_alerts() -> int:
 def send_notifications() -> int:
     """Send what is due."""
     return sending.send_due()
+
+
+@shared_task(name="monitoring.sweep_clusters")
+def sweep_clusters() -> int:
+    """Have every server looked at, by a message each: one that hangs keeps one worker and no other server waiting."""
+    return _send(sweep.OFTEN, settings.MONITORING_INTERVAL_SECONDS)
+
+
+@shared_task(name="monitoring.sweep_sizes")
+def sweep_sizes() -> int:
+    """The same for what is looked at less often."""
+    return _send(("sizes",), settings.MONITORING_SIZES_SECONDS)
+
+
+@shared_task(name="monitoring.sweep_cluster")
+def sweep_cluster(cluster: int, probes: list[str]) -> None:
+    """Look at one server."""
+    if row := Cluster.objects.select_related("pooler").filter(pk=cluster, host_cluster=None).first():
+        sweep.sweep_cluster(row, probes)
+
+
+@shared_task(name="monitoring.sweep_control_plane")
+def sweep_control_plane() -> None:
+    """Look at the control plane itself."""
+    sweep.sweep_control_plane()
+
+
+def _send(probes: tuple[str, ...], expires: float) -> int:
+    rows = list(Cluster.objects.filter(host_cluster=None).values_list("pk", flat=True))
+    for pk in rows:
+        sweep_cluster.apply_async(args=(pk, list(probes)), expires=expires, retry=False)
+    return len(rows)

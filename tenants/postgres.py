@@ -12,10 +12,11 @@ import importlib.util
 import os
 import re
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,30 +112,66 @@ def connect(
     application_name: str = "controlplane",
     statement_timeout_ms: int = 30_000,
     lock_timeout_ms: int = 5_000,
+    within_seconds: float | None = None,
 ) -> Iterator[psycopg.Connection[Any]]:
     """A fresh connection, closed at the end; without `autocommit` the block is one transaction.
 
+    Broken after `within_seconds`: a server that hangs keeps no timeouts of its own.
     Raises ClusterUnavailable, ClusterBusy or ClusterError in place of psycopg's errors.
     """
     options = _options(application_name, statement_timeout_ms, lock_timeout_ms)
     try:
-        with psycopg.connect(dsn.conninfo(**options), autocommit=autocommit) as connection:
+        opened = psycopg.connect(dsn.conninfo(**options), autocommit=autocommit)
+        with opened as connection, _broken_after(connection, within_seconds):
             yield connection
     except psycopg.Error as error:
         raise translate(error) from error
 
 
 @contextmanager
-def through_pooler(dsn: Dsn, *, application_name: str = "controlplane") -> Iterator[psycopg.Connection[Any]]:
-    """A fresh autocommit connection through PgBouncer, or to its console: statements go as text, nothing is prepared,
-    and there are no settings of a session. Raises as `connect` does."""
+def _broken_after(connection: psycopg.Connection[Any], seconds: float | None) -> Iterator[None]:
+    if seconds is None:
+        yield
+        return
+    fired = threading.Event()
+    # A descriptor of our own: by then the connection's number may belong to something else.
+    line = socket.socket(fileno=os.dup(connection.fileno()))
+
+    def cut() -> None:
+        fired.set()
+        with suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
     try:
-        with psycopg.connect(
-            dsn.conninfo(application_name=application_name),
-            autocommit=True,
-            cursor_factory=psycopg.ClientCursor,
-            prepare_threshold=None,
-        ) as connection:
+        yield
+    except psycopg.Error as error:
+        if fired.is_set():
+            raise ClusterUnavailable(f"There was no answer within {seconds:g} s.") from error
+        raise
+    finally:
+        timer.cancel()
+        line.close()
+
+
+@contextmanager
+def through_pooler(
+    dsn: Dsn, *, application_name: str = "controlplane", within_seconds: float | None = None
+) -> Iterator[psycopg.Connection[Any]]:
+    """A fresh autocommit connection through PgBouncer, or to its console: statements go as text, nothing is prepared,
+    and there are no settings of a session. Broken after `within_seconds`. Raises as `connect` does."""
+    try:
+        with (
+            psycopg.connect(
+                dsn.conninfo(application_name=application_name),
+                autocommit=True,
+                cursor_factory=psycopg.ClientCursor,
+                prepare_threshold=None,
+            ) as connection,
+            _broken_after(connection, within_seconds),
+        ):
             yield connection
     except psycopg.Error as error:
         raise translate(error) from error

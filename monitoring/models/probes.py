@@ -37,3 +37,16 @@ class ProbeState(models.Model):
 
     def __str__(self) -> str:
         return self.probe
+
+
+class ProbeCounters(models.Model):
+    """Counters of a probe's last look that are too many for its state: packed, read by the next look alone."""
+
+    state = models.OneToOneField(ProbeState, primary_key=True, on_delete=models.CASCADE, related_name="counters")
+    packed = models.BinaryField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"counters of {self.state_id}"

@@ -60,7 +60,7 @@ RIGHTS: dict[str, Rights] = {
     # hence BYPASSRLS, which only a superuser can give.
     Purpose.BACKUP: Rights(("cp_operator", "pg_read_all_data"), (), READ_ONLY, "BYPASSRLS", 20),
     # Sees statistics of all, and no tenant's rows.
-    Purpose.MONITOR: Rights(("cp_operator", "pg_monitor"), ("log_", "verifier_"), READ_ONLY, "", 10),
+    Purpose.MONITOR: Rights(("cp_operator", "pg_monitor"), ("log_", "verifier_", "file_"), READ_ONLY, "", 10),
     # Ends sessions of tenants' logins, by functions that end no others.
     Purpose.REAPER: Rights(("cp_operator", "pg_read_all_stats"), ("reap",), (), "", 5),
     # Asks for one tenant's login at a time, by a function that shows no others.

@@ -16,6 +16,7 @@ from tenants.exceptions import ClusterUnusable, InvalidInput
 from tenants.hardening import levels, logins, template
 from tenants.hardening.levels import QUERIES, STAYS_OPEN, Level, OpenItem
 from tenants.hardening.recorder import Recorder
+from tenants.hardening.statistics import ensure_statements
 from tenants.models import Cluster
 from tenants.postgres import Dsn, connect
 
@@ -85,10 +86,11 @@ def prepare_cluster(
         superuser = connection.execute(QUERIES["is_superuser"]).fetchone() == (True,)
         to = Recorder(connection, superuser)
         before = levels.reached(levels.open_items(connection))
+        counted = ensure_statements(to)
         _close(to, own, wanted)
         made = logins.ensure_logins(to, own, passwords) if superuser else []
         items = levels.open_items(connection)
-        advice = _settings(to, wanted, dry_run=dry_run) + _patch(connection)
+        advice = _settings(to, wanted, dry_run=dry_run) + counted + _patch(connection)
         if dry_run:
             connection.rollback()
     if superuser and not dry_run and wanted != Level.BASELINE:

@@ -135,3 +135,14 @@ WHERE CASE w.name
         WHEN 'log_connections' THEN s.setting IN ('off', '')  -- a list since PostgreSQL 18
         ELSE s.setting <> w.advised END
 ORDER BY 1;
+
+-- name: statements_loaded
+-- Whether the server loads pg_stat_statements at its start, and whether there is a schema to make it in.
+SELECT 'pg_stat_statements' = ANY (string_to_array(replace(current_setting('shared_preload_libraries'), ' ', ''), ',')),
+       to_regnamespace('extensions') IS NOT NULL;
+
+-- name: statements_schema
+-- The schema of pg_stat_statements, and whether the control plane's own logins may use it.
+SELECT n.nspname::text, has_schema_privilege('cp_operator', n.oid, 'USAGE')
+FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+WHERE e.extname = 'pg_stat_statements';

@@ -64,9 +64,10 @@ class Traffic:
         }
 
 
-def read_traffic(pooler: Pooler) -> Traffic:
+def read_traffic(pooler: Pooler, *, within_seconds: float | None = None) -> Traffic:
     """Version, pools and statistics, by three commands. Raises ClusterUnavailable or ClusterError."""
-    with through_pooler(pooler.dsn(), application_name="controlplane watch") as console:
+    dsn = pooler.dsn()
+    with through_pooler(dsn, application_name="controlplane watch", within_seconds=within_seconds) as console:
         version = read_version(console)
         pools = [_pool(row) for row in _show(console, "POOLS") if row["database"] != CONSOLE]
         stats = [_stats(row) for row in _show(console, "STATS") if row["database"] != CONSOLE]
