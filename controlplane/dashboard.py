@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from controlplane.boards import fleet as board
 from controlplane.boards import operations, views
+from controlplane.boards.alerts import firing
 from controlplane.boards.backups import backup_figures
 from monitoring.history import creation
 from provisioning import pool
@@ -49,6 +50,7 @@ def dashboard_callback(request: HttpRequest, context: dict[str, Any]) -> dict[st
     return {
         **context,
         **frame,
+        "alerts": firing(request) if may_see(request) else None,
         "fleet": fleet(backups=_may_see_backups(request)) if may_see(request) else None,
         "refresh_seconds": REFRESH_SECONDS,
         "charts_seconds": views.REFRESH_SECONDS,
@@ -59,7 +61,11 @@ def dashboard_fragment(request: HttpRequest) -> HttpResponse:
     """The same alone, for the refresh."""
     if not may_see(request):
         raise PermissionDenied("Needs tenants.view_tenant and tenants.view_operation.")
-    context = {"fleet": fleet(backups=_may_see_backups(request)), "refresh_seconds": REFRESH_SECONDS}
+    context = {
+        "fleet": fleet(backups=_may_see_backups(request)),
+        "alerts": firing(request),
+        "refresh_seconds": REFRESH_SECONDS,
+    }
     return render(request, "controlplane/fleet.html", context)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from monitoring.history import Creations, Line, Series
 from monitoring.history.creation import BOUNDS, CRITICAL_SECONDS, WARNING_SECONDS
+from tenants.admin.display import duration
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,18 @@ def histogram(made: Creations, now: datetime) -> dict[str, Any]:
         ],
         "marks": [mark.json() for mark in SLOW],
         "taken_at": milliseconds(now),
-        "note": "",
+        "note": _in_words(made),
     }
+
+
+def _in_words(made: Creations) -> str:
+    """The percentiles, and who was too slow."""
+    if not made.all.count:
+        return ""
+    names = ("p50", "p95", "p99", "slowest")
+    said = ", ".join(f"{name} {duration(value)}" for name, value in zip(names, made.all.quantiles, strict=True))
+    slow = f"{made.all.slow} of {made.all.count} took more than {WARNING_SECONDS:g} s"
+    return f"{said}. {slow}, {made.all.too_slow} more than {CRITICAL_SECONDS:g} s."
 
 
 def course(made: Creations, now: datetime) -> dict[str, Any]:

@@ -41,6 +41,11 @@ _LABELS = {
     "replication_lag_seconds": "Replication lag", "xid_age": "Transaction-id age", "temp_bytes": "Temporary files",
     "pooler_waiting": "Clients waiting in the pooler", "pooler_maxwait_seconds": "Longest wait in the pooler",
     "waiting": "Waiting for a lock",
+    # Of tenants.
+    "connections_used_ratio": "Of its connection limit", "statements_per_second": "Statements a second",
+    "statement_mean_seconds": "Query time, on average", "statement_load_ratio": "Busy sessions, on average",
+    "quota_used_ratio": "Of its quota", "dead_rows_ratio": "Dead rows",
+    "vacuum_age_seconds": "Longest without a vacuum",
 }  # fmt: skip
 
 

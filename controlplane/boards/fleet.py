@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +15,7 @@ from controlplane.boards.shown import bytes_text, per_day, percent
 from monitoring import history, readings
 from monitoring.catalogue import metric
 from monitoring.history import Span
-from monitoring.models import ClusterSample, ProbeState, TenantActivity, TenantSize
+from monitoring.models import ClusterSample, ProbeState, TenantActivity
 from tenants.models import Cluster, Tenant
 
 PLOTS = (
@@ -68,13 +67,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The tenants at the top of something. `taken_at` is when the oldest of these figures was taken."""
+    """The tenants at the top of something. `taken_at` is when the oldest of these figures was taken (the last day of
+    `daily` ones)."""
 
     id: str
     title: str
     rows: list[Row]
     taken_at: datetime | None
-    empty: str
+    daily: bool = False
 
 
 def rankings(count: int = 5, cluster: int | None = None) -> list[Ranking]:
@@ -84,24 +84,28 @@ def rankings(count: int = 5, cluster: int | None = None) -> list[Ranking]:
         for name in ("statement_load_ratio", "size_bytes", "connections_used_ratio")
     }
     growing = [one for one in history.fastest_growing(count, cluster=cluster) if one.bytes_per_day > 0]
-    found = Tenant.objects.in_bulk({one.tenant for rows in (*tops.values(), growing) for one in rows})  # type: ignore[attr-defined]
+    named = {one.tenant for rows in (*tops.values(), growing) for one in rows}
+    found = {tenant.pk: tenant for tenant in Tenant.objects.filter(pk__in=named)}
     seen = _last_seen(cluster)
 
-    def ranking(id: str, title: str, rows: Sequence[Any], text: Any, sample: Any, share: bool = False) -> Ranking:
+    def ranking(id: str, title: str, metric_name: str, text: Any, share: bool = False) -> Ranking:
+        rows = tops[metric_name]
+        probe = readings.PROBES[metric("tenant", metric_name).sample or TenantActivity]
+        taken_at = min((one.taken_at for one in rows), default=seen.get(probe))
         shown = [
-            _row(found[one.tenant], text(one), one.value if share else None) for one in rows if one.tenant in found
+            _row(found[one.tenant], text(one.value), one.value if share else None)
+            for one in rows
+            if one.tenant in found
         ]
-        taken_at = min((one.taken_at for one in rows), default=seen.get(readings.PROBES[sample]))
-        return Ranking(id, title, shown, taken_at, "None has any.")
+        return Ranking(id, title, shown, taken_at)
 
+    grown = [_row(found[one.tenant], per_day(one.bytes_per_day), None) for one in growing if one.tenant in found]
     return [
-        ranking("busiest", "Busiest tenants", tops["statement_load_ratio"], lambda one: f"{one.value:.2f} sessions",
-                TenantActivity),
-        ranking("largest", "Largest tenants", tops["size_bytes"], lambda one: bytes_text(one.value), TenantSize),
-        ranking("limits", "Nearest to their connection limit", tops["connections_used_ratio"],
-                lambda one: percent(one.value), TenantActivity, share=True),
-        ranking("growing", "Growing fastest", growing, lambda one: per_day(one.bytes_per_day), TenantSize),
-    ]  # fmt: skip
+        ranking("busiest", "Busiest tenants", "statement_load_ratio", lambda value: f"{value:.2f} sessions"),
+        ranking("largest", "Largest tenants", "size_bytes", bytes_text),
+        ranking("limits", "Nearest to their connection limit", "connections_used_ratio", percent, share=True),
+        Ranking("growing", "Growing fastest", grown, max((one.taken_at for one in growing), default=None), daily=True),
+    ]
 
 
 def _row(tenant: Tenant, text: str, share: float | None) -> Row:

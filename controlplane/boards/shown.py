@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 from django.utils.html import format_html
@@ -68,6 +68,19 @@ def taken(at: datetime | None) -> SafeString | str:
             '<span class="cp-taken-at"><time datetime="{}" title="{}">{} ago</time></span>',
             exact.isoformat(timespec="seconds"), exact.isoformat(timespec="seconds"), age(at),
         )  # fmt: skip
+    return _old(exact)
+
+
+def taken_daily(day: datetime | None) -> SafeString | str:
+    """The same of figures that are made from whole days: they are of now until a day is left out."""
+    if day is None or day > timezone.now() - timedelta(days=2):
+        return (
+            taken(day) if day is None else format_html('<span class="cp-taken-at">up to {}</span>', f"{day:%Y-%m-%d}")
+        )
+    return _old(timezone.localtime(day))
+
+
+def _old(exact: datetime) -> SafeString:
     return format_html(
         '<span class="cp-taken-at cp-stale">no data since <time datetime="{}">{} UTC</time></span>',
         exact.isoformat(timespec="seconds"), f"{exact:%Y-%m-%d %H:%M}",

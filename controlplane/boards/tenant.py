@@ -97,7 +97,7 @@ def figures(tenant: Tenant) -> list[Figures]:
 
     def of(id: str, title: str, names: Sequence[str], sample: Any) -> Figures:
         newest = [found[name] for name in names if name in found]
-        rows = [(label_of(one.metric.name), value_text(one.value, str(one.metric.unit))) for one in newest]
+        rows = [(label_of(one.metric.name), _text(one)) for one in newest]
         taken_at = min((one.taken_at for one in newest), default=None)
         if taken_at is None and not is_fresh(seen.get(readings.PROBES[sample])):
             taken_at = seen.get(readings.PROBES[sample])
@@ -107,6 +107,13 @@ def figures(tenant: Tenant) -> list[Figures]:
     if growth := history.growth_of(tenant.pk):
         size.rows.append((f"Growth over {growth.days} days", per_day(growth.bytes_per_day)))
     return [of("activity", "Activity", _SHOWN_ACTIVITY, TenantActivity), size]
+
+
+def _text(one: readings.Reading) -> str:
+    # A share that may be more than the whole: 2.5 sessions are busy.
+    return (
+        f"{one.value:.2f}" if one.metric.name == "statement_load_ratio" else value_text(one.value, str(one.metric.unit))
+    )
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,25 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.contrib import admin, messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
-from django.views.decorators.http import require_safe
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST, require_safe
 
 from controlplane.boards import cluster as cluster_board
 from controlplane.boards import fleet as fleet_board
 from controlplane.boards import tenant as tenant_board
+from controlplane.boards.alerts import firing
 from controlplane.boards.charts import Plot, milliseconds
+from monitoring.alerts.handling import acknowledge, get_alert
 from monitoring.history import SPANS, Span, span_of
 from tenants.admin.base import require
+from tenants.callers import actor_of, source_of
+from tenants.exceptions import ControlPlaneError, NotFound
 from tenants.models import Cluster, Tenant
 
 REFRESH_SECONDS = 30
@@ -79,7 +84,8 @@ def cluster_page(request: HttpRequest, cluster_id: int) -> HttpResponse:
     charts_url = reverse("admin:board_cluster_charts", args=[cluster.pk])
     return _page(
         request, "controlplane/boards/cluster.html", f"{cluster.name}: monitoring",
-        **cluster_board.context(cluster), **frame(request, cluster_board.PLOTS, charts_url),
+        alerts=firing(request, cluster=cluster), **cluster_board.context(cluster),
+        **frame(request, cluster_board.PLOTS, charts_url),
     )  # fmt: skip
 
 
@@ -87,7 +93,11 @@ def cluster_page(request: HttpRequest, cluster_id: int) -> HttpResponse:
 def cluster_figures(request: HttpRequest, cluster_id: int) -> HttpResponse:
     """The same without frame and charts, for the refresh."""
     cluster = _cluster(request, cluster_id)
-    context = {**cluster_board.context(cluster), "refresh_seconds": REFRESH_SECONDS}
+    context = {
+        **cluster_board.context(cluster),
+        "alerts": firing(request, cluster=cluster),
+        "refresh_seconds": REFRESH_SECONDS,
+    }
     return render(request, "controlplane/boards/cluster_figures.html", context)
 
 
@@ -105,7 +115,8 @@ def tenant_page(request: HttpRequest, tenant_id: UUID) -> HttpResponse:
     charts_url = reverse("admin:board_tenant_charts", args=[tenant.pk])
     return _page(
         request, "controlplane/boards/tenant.html", f"{tenant.name}: monitoring",
-        **tenant_board.context(tenant), **frame(request, tenant_board.PLOTS, charts_url),
+        alerts=firing(request, tenant=tenant), **tenant_board.context(tenant),
+        **frame(request, tenant_board.PLOTS, charts_url),
     )  # fmt: skip
 
 
@@ -113,7 +124,11 @@ def tenant_page(request: HttpRequest, tenant_id: UUID) -> HttpResponse:
 def tenant_figures(request: HttpRequest, tenant_id: UUID) -> HttpResponse:
     """The same without frame and charts, for the refresh."""
     tenant = _tenant(request, tenant_id)
-    context = {**tenant_board.context(tenant), "refresh_seconds": REFRESH_SECONDS}
+    context = {
+        **tenant_board.context(tenant),
+        "alerts": firing(request, tenant=tenant),
+        "refresh_seconds": REFRESH_SECONDS,
+    }
     return render(request, "controlplane/boards/tenant_figures.html", context)
 
 
@@ -143,10 +158,28 @@ def cluster_summary(request: HttpRequest, cluster_id: int) -> HttpResponse:
     return render(request, "controlplane/boards/cluster_summary.html", context)
 
 
+@require_POST
+def acknowledge_view(request: HttpRequest, alert_id: int) -> HttpResponse:
+    """Say that one looks after an alert; then back to the board."""
+    require(request, "monitoring.view_alert", "monitoring.acknowledge_alert")
+    back = request.POST.get("next") or ""
+    if not url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure()):
+        back = reverse("admin:index")
+    try:
+        done = acknowledge(alert=get_alert(alert_id), actor=actor_of(request), source=source_of(request))
+        messages.success(request, f"You look after it: {done}.")
+    except NotFound as error:
+        raise Http404 from error
+    except ControlPlaneError as error:
+        messages.warning(request, str(error))
+    return HttpResponseRedirect(back)
+
+
 def board_urls(site: Any) -> list[Any]:
     """Addresses of the boards, below the admin's."""
     views = (
         ("fleet/charts/", fleet_charts, "fleet_charts"),
+        ("boards/alerts/<int:alert_id>/acknowledge/", acknowledge_view, "board_acknowledge"),
         ("boards/cluster/<int:cluster_id>/", cluster_page, "board_cluster"),
         ("boards/cluster/<int:cluster_id>/figures/", cluster_figures, "board_cluster_figures"),
         ("boards/cluster/<int:cluster_id>/charts/", cluster_charts, "board_cluster_charts"),

@@ -8,5 +8,6 @@ from controlplane.boards import shown
 
 register = template.Library()
 register.filter("taken", shown.taken)
+register.filter("taken_daily", shown.taken_daily)
 register.filter("bytes_text", shown.bytes_text)
 register.filter("percent", shown.percent)

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from backups.models import Backup, BackupStatus
 from monitoring.history import SPANS
-from monitoring.models import ClusterSample, ProbeState, TenantActivity
+from monitoring.models import Alert, AlertRule, ClusterSample, ProbeState, TenantActivity
 from tenants.models import AuditEvent, Cluster, Operation, Tenant
 from tests.admin.measured import grow, measure
 from tests.admin.support import events, text_of, url
@@ -22,7 +22,7 @@ from tests.support.fixtures import fresh_slug
 
 
 @pytest.fixture
-def server(plan: Any) -> Any:
+def watched(plan: Any) -> Any:
     """A cluster that is only a row: what probes would know of it is made up."""
     made = Cluster.objects.create(name=fresh_slug("seen"), host="127.0.0.1", port=1, dbname="nowhere", state="disabled")
     yield made
@@ -31,13 +31,13 @@ def server(plan: Any) -> Any:
 
 
 @pytest.fixture
-def living(server: Any, plan: Any) -> Any:
+def living(watched: Any, plan: Any) -> Any:
     """`living(3)`: tenants of it, that are only rows, too."""
 
     def make(count: int, state: str = "active") -> list[Tenant]:
         return [
             Tenant.objects.create(
-                name=slug, slug=slug, schema_name=f"t_{uuid.uuid4().hex[:20]}", state=state, plan=plan, cluster=server,
+                name=slug, slug=slug, schema_name=f"t_{uuid.uuid4().hex[:20]}", state=state, plan=plan, cluster=watched,
                 template="tiny", template_version=1,
             )
             for slug in (fresh_slug("seen") for _ in range(count))
@@ -61,9 +61,9 @@ def last(chart: dict[str, Any], name: str) -> float:
     return found
 
 
-def test_a_tenants_charts_are_its_samples(browse: Any, server: Any, living: Any) -> None:
+def test_a_tenants_charts_are_its_samples(browse: Any, watched: Any, living: Any) -> None:
     one, other = living(2)
-    at = measure(server, [one.pk, other.pk])
+    at = measure(watched, [one.pk, other.pk])
     charts = charts_of(browse("viewer"), "board_tenant_charts", one.pk)
     newest = TenantActivity.objects.get(tenant_id=one.pk, taken_at=at)
     begin = charts["load"]["begin"] + (charts["load"]["count"] - 1) * charts["load"]["step"]
@@ -77,24 +77,26 @@ def test_a_tenants_charts_are_its_samples(browse: Any, server: Any, living: Any)
     assert charts["size"]["unit"] == "bytes"
 
 
-def test_a_clusters_charts_are_its_samples(browse: Any, server: Any) -> None:
-    at = measure(server, [])
-    charts = charts_of(browse("viewer"), "board_cluster_charts", server.pk, span="1h")
+def test_a_clusters_charts_are_its_samples(browse: Any, watched: Any) -> None:
+    at = measure(watched, [])
+    charts = charts_of(browse("viewer"), "board_cluster_charts", watched.pk, span="1h")
     begin = charts["wal"]["begin"] + (charts["wal"]["count"] - 1) * charts["wal"]["step"]
     rows = [
-        row for row in ClusterSample.objects.filter(cluster_id=server.pk) if row.taken_at.timestamp() * 1000 >= begin
+        row for row in ClusterSample.objects.filter(cluster_id=watched.pk) if row.taken_at.timestamp() * 1000 >= begin
     ]
     expected = sum(row.wal_bytes or 0 for row in rows) / sum(row.span_seconds or 0 for row in rows)
     assert last(charts["wal"], "write-ahead log") == pytest.approx(expected)
     assert charts["connections"]["marks"] == [{"value": 197.0, "label": "197 slots", "tone": "danger", "after": None}]
-    page = text_of(browse("viewer").get(url("board_cluster", server.pk)))
-    newest = ClusterSample.objects.get(cluster_id=server.pk, taken_at=at)
+    page = text_of(browse("viewer").get(url("board_cluster", watched.pk)))
+    newest = ClusterSample.objects.get(cluster_id=watched.pk, taken_at=at)
     assert f"Connections {newest.connections} " in page
     assert re.search(r"server well \d+ (ms|s|min) ago", page)
 
 
-def test_the_fleets_charts_show_each_cluster_and_how_long_creations_took(browse: Any, server: Any, living: Any) -> None:
-    measure(server, [])
+def test_the_fleets_charts_show_each_cluster_and_how_long_creations_took(
+    browse: Any, watched: Any, living: Any
+) -> None:
+    measure(watched, [])
     [tenant] = living(1)
     client = browse("viewer")
     before = charts_of(client, "fleet_charts")["creation"]
@@ -109,19 +111,19 @@ def test_the_fleets_charts_show_each_cluster_and_how_long_creations_took(browse:
     cold_then, cold_now = (chart["lines"][1]["values"] for chart in (before, charts["creation"]))
     assert cold_now[slot] == cold_then[slot] + 1
     assert [(mark["value"], mark["after"]) for mark in charts["creation"]["marks"]] == [(8.0, 9), (10.0, 10)]
-    assert server.name in {line["name"] for line in charts["storage"]["lines"]}
+    assert watched.name in {line["name"] for line in charts["storage"]["lines"]}
     assert max(value for value in charts["creation_course"]["lines"][2]["values"] if value is not None) >= 9.5
     assert last(charts["operations"], "waiting") >= 0
 
 
 @pytest.mark.parametrize("span", SPANS)
-def test_every_span_answers_with_at_most_300_points(browse: Any, server: Any, living: Any, span: str) -> None:
+def test_every_span_answers_with_at_most_300_points(browse: Any, watched: Any, living: Any, span: str) -> None:
     [tenant] = living(1)
-    grow(server, [tenant.pk])
+    grow(watched, [tenant.pk])
     client = browse("viewer")
     for view, arguments in (
         ("fleet_charts", []),
-        ("board_cluster_charts", [server.pk]),
+        ("board_cluster_charts", [watched.pk]),
         ("board_tenant_charts", [tenant.pk]),
     ):
         for chart in charts_of(client, view, *arguments, span=span).values():
@@ -132,19 +134,19 @@ def test_every_span_answers_with_at_most_300_points(browse: Any, server: Any, li
     assert client.get(url("board_tenant_charts", tenant.pk), {"span": "nonsense"}).json()["span"] == "24h"
 
 
-def test_old_figures_are_never_shown_as_those_of_now(browse: Any, server: Any, living: Any) -> None:
+def test_old_figures_are_never_shown_as_those_of_now(browse: Any, watched: Any, living: Any) -> None:
     [tenant] = living(1)
     client = browse("viewer")
-    assert "no data yet" in text_of(client.get(url("board_cluster", server.pk)))
-    old = measure(server, [tenant.pk], at=timezone.now() - timedelta(hours=2))
+    assert "no data yet" in text_of(client.get(url("board_cluster", watched.pk)))
+    old = measure(watched, [tenant.pk], at=timezone.now() - timedelta(hours=2))
     since = f"no data since {old:%Y-%m-%d %H:%M} UTC"
-    for view, pk in (("board_cluster", server.pk), ("board_tenant", tenant.pk), ("board_cluster_summary", server.pk)):
+    for view, pk in (("board_cluster", watched.pk), ("board_tenant", tenant.pk), ("board_cluster_summary", watched.pk)):
         page = text_of(client.get(url(view, pk)))
         assert since in page, view
         assert "too old to be shown" in page, view
         assert "Cache hit ratio " not in re.sub(r"Over time.*", "", page), view
     fleet = client.get(url("fleet")).content.decode()
-    row = re.search(rf">{server.name}</a>.*?</tr>", fleet, re.DOTALL)
+    row = re.search(rf">{watched.name}</a>.*?</tr>", fleet, re.DOTALL)
     assert row is not None
     assert since in re.sub(r"<[^>]+>", "", row[0])
     assert " of 197" not in row[0]
@@ -152,18 +154,20 @@ def test_old_figures_are_never_shown_as_those_of_now(browse: Any, server: Any, l
     assert since in text_of(client.get(url("board_tenant_summary", tenant.pk)))
 
 
-def test_the_top_lists_name_the_largest_and_those_at_their_limit(browse: Any, server: Any, living: Any) -> None:
+def test_the_top_lists_name_the_largest_and_those_at_their_limit(browse: Any, watched: Any, living: Any) -> None:
     tenants = living(12)
-    measure(server, [one.pk for one in tenants], hours=0.05)
-    grow(server, [one.pk for one in tenants])
-    page = browse("viewer").get(url("board_cluster", server.pk)).content.decode()
+    measure(watched, [one.pk for one in tenants], hours=0.05)
+    grow(watched, [one.pk for one in tenants])
+    page = browse("viewer").get(url("board_cluster", watched.pk)).content.decode()
+    today = timezone.now().date()
+    assert f"up to {today:%Y-%m-%d}" in page
     for ranking in ("largest", "growing"):
         block = page.split(f'id="ranking-{ranking}"')[1].split("</section>")[0]
         names = re.findall(r"<span>(seen-[^<]+)</span>", block)
         assert names == [one.slug for one in reversed(tenants)][:10], ranking
-    assert "+288.0 KiB a day" in page or "+288 KiB a day" in page  # the 12th grows by 12 KiB an hour
+    assert "+288 KiB a day" in page  # the 12th grows by 12 KiB an hour
     TenantActivity.objects.filter(tenant_id=tenants[0].pk).update(connections=20)
-    limits = text_of(browse("viewer").get(url("board_cluster", server.pk))).split("Nearest to their connection limit")[
+    limits = text_of(browse("viewer").get(url("board_cluster", watched.pk))).split("Nearest to their connection limit")[
         1
     ]
     assert re.search(rf"ago {tenants[0].slug} 100 %", limits)
@@ -216,11 +220,81 @@ def test_an_operation_that_nobody_works_on_stands_out(browse: Any, living: Any) 
     Operation.objects.filter(pk=made.pk).update(state="failed", finished_at=long_ago)
 
 
+def fires(tenant: Tenant, severity: str = "critical") -> Alert:
+    rule, _ = AlertRule.objects.get_or_create(
+        slug=f"boards-{severity}",
+        defaults={
+            "name": "Boards", "scope": "tenant", "metric": "connections_used_ratio", "comparison": ">=",
+            "threshold": 0.8, "severity": severity, "summary": "Near its limit", "runbook": "connections-near-limit",
+        },
+    )  # fmt: skip
+    now = timezone.now()
+    return Alert.objects.create(
+        rule=rule, subject=f"tenant:{tenant.pk}", subject_label=tenant.slug, tenant=tenant, cluster=tenant.cluster,
+        state="firing", severity=severity, summary=f"{tenant.slug} is near its limit", value=0.93, seen_at=now,
+        held_since=now, created_at=now, fired_at=now,
+    )  # fmt: skip
+
+
+def test_what_fires_stands_on_the_boards_until_somebody_looks_after_it(browse: Any, living: Any) -> None:
+    mild, urgent = living(2)
+    alerts = [fires(mild, "warning"), fires(urgent)]
+    operator, viewer = browse("operator"), browse("viewer")
+    for view, pk, shown in (
+        ("index", None, [urgent, mild]),
+        ("board_cluster", urgent.cluster_id, [urgent, mild]),
+        ("board_tenant", urgent.pk, [urgent]),
+    ):
+        page = operator.get(url(view, *([pk] if pk else [])))
+        block = page.content.decode().split('id="board-alerts"')[1].split("</section>")[0]
+        positions = [block.index(f"{tenant.slug} is near its limit") for tenant in shown]
+        assert positions == sorted(positions), "the most urgent first"
+        assert "93 %" in block
+        assert '/runbooks/connections-near-limit"' in block
+        assert (mild.slug in block) == (mild in shown)
+    acknowledging = url("board_acknowledge", alerts[1].pk)
+    assert acknowledging in operator.get(url("fleet")).content.decode()
+    assert acknowledging not in viewer.get(url("fleet")).content.decode()
+    assert viewer.post(acknowledging).status_code == 403
+    assert operator.get(acknowledging).status_code == 405
+    assert operator.post(url("board_acknowledge", 2**40)).status_code == 404
+    board = url("board_tenant", urgent.pk)
+    answer = operator.post(acknowledging, {"next": board}, follow=True)
+    assert answer.redirect_chain == [(board, 302)]
+    block = text_of(answer).split("Alerts 1")[1]
+    assert f"{operator.person.username}, " in block
+    assert "Acknowledge " not in block
+    alerts[1].refresh_from_db()
+    assert alerts[1].state == "acknowledged"
+    assert events("alert.acknowledge", target_id=str(alerts[1].pk)).count() == 1
+    again = operator.post(acknowledging, {"next": "https://elsewhere.example/"}, follow=True)
+    assert again.redirect_chain == [(url("index"), 302)]
+    assert "only one that fires is acknowledged" in text_of(again)
+    Alert.objects.filter(pk__in=[one.pk for one in alerts]).update(state="resolved", resolved_at=timezone.now())
+
+
+def test_no_alert_is_no_good_news_when_nobody_evaluates(browse: Any) -> None:
+    client = browse("viewer")
+    AlertRule.objects.update(evaluated_at=None)
+    Alert.objects.exclude(state="resolved").update(
+        state="resolved", resolved_at=timezone.now(), fired_at=timezone.now()
+    )
+    assert "The rules were never evaluated." in text_of(client.get(url("fleet")))
+    AlertRule.objects.get_or_create(
+        slug="boards-idle", defaults={"name": "Idle", "scope": "fleet", "metric": "tenants", "comparison": ">",
+                                      "threshold": 1e9, "severity": "info", "summary": "Many"},
+    )  # fmt: skip
+    AlertRule.objects.update(evaluated_at=timezone.now() - timedelta(hours=1))
+    assert re.search(r"rules evaluated: no data since .*? UTC None fires", text_of(client.get(url("fleet"))))
+    AlertRule.objects.update(evaluated_at=timezone.now())
+    assert re.search(r"rules evaluated: \d+ m?s ago None fires", text_of(client.get(url("fleet"))))
+
+
 VIEWS = ("board_tenant", "board_tenant_figures", "board_tenant_charts", "board_tenant_summary")
 CLUSTER_VIEWS = ("board_cluster", "board_cluster_figures", "board_cluster_charts", "board_cluster_summary")
 
 
-def test_who_may_see_nothing_sees_no_figures_either(browse: Any, server: Any, living: Any) -> None:
+def test_who_may_see_nothing_sees_no_figures_either(browse: Any, watched: Any, living: Any) -> None:
     from django.test import Client
 
     [tenant] = living(1)
@@ -228,7 +302,7 @@ def test_who_may_see_nothing_sees_no_figures_either(browse: Any, server: Any, li
     pages = [
         url("fleet_charts"),
         *(url(view, tenant.pk) for view in VIEWS),
-        *(url(v, server.pk) for v in CLUSTER_VIEWS),
+        *(url(v, watched.pk) for v in CLUSTER_VIEWS),
     ]
     for page in pages:
         assert viewer.get(page).status_code == 200, page
@@ -242,14 +316,14 @@ def test_who_may_see_nothing_sees_no_figures_either(browse: Any, server: Any, li
     assert AuditEvent.objects.exists()
 
 
-def test_their_queries_do_not_grow_with_tenants(browse: Any, server: Any, living: Any) -> None:
+def test_their_queries_do_not_grow_with_tenants(browse: Any, watched: Any, living: Any) -> None:
     client = browse("viewer")
     first = living(2)
-    measure(server, [one.pk for one in first], hours=0.02)
-    grow(server, [one.pk for one in first])
+    measure(watched, [one.pk for one in first], hours=0.02)
+    grow(watched, [one.pk for one in first])
     paths = [
-        url("index"), url("fleet"), url("fleet_charts"), url("board_cluster", server.pk),
-        url("board_cluster_charts", server.pk), url("board_tenant", first[0].pk),
+        url("index"), url("fleet"), url("fleet_charts"), url("board_cluster", watched.pk),
+        url("board_cluster_charts", watched.pk), url("board_tenant", first[0].pk),
         url("board_tenant_charts", first[0].pk), url("board_tenant_summary", first[0].pk),
     ]  # fmt: skip
 
@@ -264,7 +338,7 @@ def test_their_queries_do_not_grow_with_tenants(browse: Any, server: Any, living
     queries()  # the first look of a session writes down when that was
     before = queries()
     more = living(20)
-    measure(server, [one.pk for one in more], hours=0.02)
-    grow(server, [one.pk for one in more])
+    measure(watched, [one.pk for one in more], hours=0.02)
+    grow(watched, [one.pk for one in more])
     assert queries() == before
     assert max(before.values()) <= 40

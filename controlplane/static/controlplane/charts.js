@@ -117,6 +117,17 @@
         return { found, label: (at) => (step >= 24 * HOUR || at % (24 * HOUR) === 0 ? DAY : CLOCK).format(at) };
     }
 
+    // Sizes have round steps in powers of two, and as many digits as it takes to tell one step from the next.
+    function byteSteps(chart, all) {
+        if (!chart.unit.startsWith("bytes") || !all.length) return {};
+        const from = chart.unit === "bytes" ? Math.min(...all) : 0, range = Math.max(...all) - from;
+        const step = 2 ** Math.ceil(Math.log2(Math.max(1, range / 4)));
+        const power = Math.min(5, Math.max(0, Math.floor(Math.log2(Math.max(1, ...all)) / 10)));
+        const digits = Math.min(6, Math.max(0, Math.ceil(-Math.log10(step / 1024 ** power))));
+        const unit = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"][power] + (chart.unit === "bytes" ? "" : "/s");
+        return { stepSize: step, callback: (value) => `${(value / 1024 ** power).toFixed(digits)} ${unit}` };
+    }
+
     function datasets(chart, look) {
         return chart.lines.map((line, n) => {
             const colour = look.lines[n % SERIES];
@@ -153,13 +164,13 @@
                 y: {
                     ...axis, beginAtZero: !highRatio && chart.unit !== "bytes", stacked: isHistogram(chart), grid: { color: look.grid },
                     suggestedMax: chart.unit === "ratio" ? 1 : Math.max(0, ...across) || undefined,
-                    ticks: { ...axis.ticks, maxTicksLimit: 5, precision: chart.unit === "count" ? 0 : undefined, callback: (value) => written(chart, value) },
+                    ticks: { ...axis.ticks, maxTicksLimit: 5, precision: chart.unit === "count" ? 0 : undefined, callback: (value) => written(chart, value), ...byteSteps(chart, all) },
                 },
             },
             plugins: {
                 legend: {
                     display: chart.lines.length > 1, position: "bottom", align: "start",
-                    labels: { color: look.ink, boxWidth: 22, boxHeight: 0, usePointStyle: !isHistogram(chart), pointStyle: "line" },
+                    labels: isHistogram(chart) ? { color: look.ink, boxWidth: 10, boxHeight: 10 } : { color: look.ink, boxHeight: 6, usePointStyle: true, pointStyle: "line", pointStyleWidth: 26 },
                 },
                 tooltip: {
                     animation: false, backgroundColor: look.strong, titleColor: look.card, bodyColor: look.card, usePointStyle: true,
