@@ -116,8 +116,17 @@ def number_pair(text: str) -> tuple[str, int]:
 
 def natural(text: str) -> int:
     """A whole number from 0 to a million, for argparse."""
-    if not re.fullmatch(r"[0-9]{1,7}", text, re.ASCII) or int(text) > 1_000_000:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 to 1000000")
+    return _whole(text, 1_000_000)
+
+
+def many(text: str) -> int:
+    """A whole number from 0 to a hundred million, for argparse."""
+    return _whole(text, 100_000_000)
+
+
+def _whole(text: str, most: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) > most:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 to {most}")
     return int(text)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +50,25 @@ def test_help_teaches(name: str):
     assert f"  manage.py {name}" in rest.partition("examples:")[2]
     assert "--json" in rest
     assert "exit codes:\n  0  done\n" in rest
+
+
+def _typed(name: str) -> Iterator[list[str]]:
+    """The words that follow the command in each line of its examples, as a shell would pass them on."""
+    examples = load_command_class(OURS[name], name).examples.replace("\\\n", " ")
+    for line in re.findall(rf"manage\.py {name}\b(.*)", examples):
+        words = shlex.shlex(line, posix=True, punctuation_chars=True)
+        words.whitespace_split = True
+        yield list(itertools.takewhile(lambda word: not set(word) <= set("|;&()<>"), words))
+
+
+@pytest.mark.parametrize("name", sorted(LIKE_OURS))
+def test_examples_are_understood(name: str):
+    """What the help says to type is taken by the command's own parser."""
+    command = load_command_class(OURS[name], name)
+    whole = [words for words in _typed(name) if "…" not in words]  # which stands for what the line before has
+    assert whole
+    for words in whole:
+        command.create_parser("manage.py", name).parse_args(words)
 
 
 def test_the_help_is_found_to_be_long_enough_for_all():

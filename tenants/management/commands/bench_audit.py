@@ -10,7 +10,7 @@ from django.db import connection
 
 from tenants.ledger.bench import place, reading, writing
 from tenants.management.base import ControlPlaneCommand
-from tenants.management.lookup import natural
+from tenants.management.lookup import many, natural
 from tenants.management.output import Output
 from tenants.models import AuditEvent
 
@@ -36,8 +36,8 @@ class Command(ControlPlaneCommand):
 """
 
     def arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--events", type=natural, default=1_000_000, help="in the log for the pages (default 1e6)")
-        parser.add_argument("--sealed", type=natural, default=200_000, help="of them sealed and verified (default 2e5)")
+        parser.add_argument("--events", type=many, default=1_000_000, help="in the log for the pages (default 1e6)")
+        parser.add_argument("--sealed", type=many, default=200_000, help="of them sealed and verified (default 2e5)")
         parser.add_argument("--writers", type=natural, default=50, help="at once (default 50)")
         parser.add_argument("--seconds", type=natural, default=10, help="they write, each time (default 10)")
         parser.add_argument("--turns", type=natural, default=10, help="of each page (default 10)")
