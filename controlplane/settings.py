@@ -205,6 +205,7 @@ SPECTACULAR_SETTINGS = {
         "BackupState": "backups.models.backups.Backup.State",
         "KeptSchemaState": "backups.models.restores.KeptSchema.State",
         "BackupCopyState": "backups.models.backups.BackupCopy.State",
+        "AlertSeverity": "monitoring.models.alerts.Severity",
         "AlertState": "monitoring.models.alerts.Alert.State",
         "AuditOutcome": "tenants.models.audit.AuditEvent.Outcome",
     },

@@ -20,5 +20,6 @@ urlpatterns = [
     path("api/v1/docs", DocumentationView.as_view(), name="docs"),
     path("api/v1/", include("provisioning.urls")),
     path("api/v1/", include("backups.urls")),
+    path("api/v1/", include("monitoring.urls")),
     path("api/v1/", include("tenants.urls")),
 ]
