@@ -39,6 +39,7 @@ def storage(row: Storage) -> dict[str, Any]:
         "name": row.name, "kind": row.kind, "place": row.place, "state": row.state, "is_default": row.is_default,
         "config": row.config, "lock_mode": row.lock_mode, "lock_days": row.lock_days, "bandwidth": row.bandwidth,
         "concurrency": row.concurrency, "checked_at": row.checked_at, "last_error": row.last_error,
+        "listed_at": row.listed_at, "unknown_count": row.unknown_count, "unknown": row.unknown,
     }  # fmt: skip
 
 

@@ -14,7 +14,8 @@ class Storage(models.Model):
     `active ⇄ disabled` is the operator's choice: a disabled one is read from and takes no new backups. `config` says
     where it is (local: `path`; s3: `bucket`, `prefix`, `endpoint_url`, `region`, `access_key_id`, `addressing_style`),
     `secret` is the S3 secret key, encrypted. With a lock, files cannot be deleted for `lock_days`, by nobody where the
-    mode is `compliance`. Bandwidth is in bytes a second for each backup, 0 without a limit.
+    mode is `compliance`. Bandwidth is in bytes a second for each backup, 0 without a limit. `unknown` are the first of
+    `unknown_count` prefixes that were found at `listed_at` and are in no row here: shown, never deleted.
     """
 
     class Kind(models.TextChoices):
@@ -42,6 +43,9 @@ class Storage(models.Model):
     concurrency = models.PositiveIntegerField(default=4, help_text="Backups written at the same time, at most.")
     checked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_error = models.CharField(max_length=500, blank=True, editable=False)
+    listed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    unknown_count = models.PositiveIntegerField(default=0, editable=False)
+    unknown = models.JSONField(default=list, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -15,6 +15,7 @@ from backups.errors import RetentionStopped
 from backups.models import Backup, BackupCopy, Storage
 from backups.services import history
 from backups.services.common import remove_copy
+from backups.services.unknown import note_unknown
 from backups.storage.base import Locked, StorageError
 from backups.storage.opening import open_storage
 from tenants import audit, operations
@@ -156,11 +157,13 @@ def _fail_orphans() -> None:
 
 
 def sweep_storages() -> int:
-    """Have every storage forget what writers left unfinished. Returns how many objects."""
+    """Have every storage forget what writers left unfinished, and look for what nobody here knows. Returns how many
+    objects went."""
     count = 0
     for row in Storage.objects.all():
         try:
             count += len(open_storage(row).sweep(timezone.now() - SWEEP_AFTER))
+            note_unknown(row)
         except StorageError as error:
             log.warning("backup.sweep_failed", extra={"storage": row.name, "error": error.code})
     return count

@@ -17,7 +17,9 @@ from tenants.management.output import Output
 class Command(ControlPlaneCommand):
     help = (
         "List the places for backups. With --test each is tried now: something is written, read back, listed and "
-        "removed, and a lock tried where there is one; what does not work is said, and the exit code is not 0."
+        "removed, and a lock tried where there is one; what does not work is said, and the exit code is not 0. What "
+        "was found in one and is in no row here (another control plane's, a lost registry's) is counted, named with "
+        "--json, and never deleted."
     )
     examples = """
   manage.py list_backup_storages
@@ -40,11 +42,11 @@ class Command(ControlPlaneCommand):
 
     def show(self, document: dict[str, Any], out: Output, **options: Any) -> None:
         out.table(
-            ["name", "place", "state", "default", "lock", "checked", "error"],
+            ["name", "place", "state", "default", "lock", "checked", "unknown", "error"],
             [
                 [row["name"], row["place"], row["state"], row["is_default"],
                  f"{row['lock_mode']} {row['lock_days']} d" if row["lock_days"] else "–", row["checked_at"],
-                 row["last_error"]]
+                 row["unknown_count"] or "–", row["last_error"]]
                 for row in document["storages"]
             ],
         )  # fmt: skip
