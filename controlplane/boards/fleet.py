@@ -84,7 +84,7 @@ def rankings(count: int = 5, cluster: int | None = None) -> list[Ranking]:
         for name in ("statement_load_ratio", "size_bytes", "connections_used_ratio")
     }
     growing = [one for one in history.fastest_growing(count, cluster=cluster) if one.bytes_per_day > 0]
-    named = {one.tenant for rows in (*tops.values(), growing) for one in rows}
+    named = {one.tenant for rows in tops.values() for one in rows} | {one.tenant for one in growing}
     found = {tenant.pk: tenant for tenant in Tenant.objects.filter(pk__in=named)}
     seen = _last_seen(cluster)
 

@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from monitoring.probes import Statement
 from monitoring.readings import FRESH
 from tenants.admin.display import age, duration
 
@@ -51,6 +52,12 @@ def value_text(value: float | None, unit: str) -> str:
     if unit == "bool":
         return "yes" if value else "no"
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+
+
+def cache_hit(statement: Statement) -> str:
+    """The share of a statement's blocks that were in the server's memory."""
+    blocks = statement.blocks_hit + statement.blocks_read
+    return percent(statement.blocks_hit / blocks if blocks else None)
 
 
 def is_fresh(at: datetime | None) -> bool:

@@ -21,6 +21,7 @@ from controlplane.boards.alerts import firing
 from controlplane.boards.charts import Plot, milliseconds
 from monitoring.alerts.handling import acknowledge, get_alert
 from monitoring.history import SPANS, Span, span_of
+from monitoring.probes import worst_statements
 from tenants.admin.base import require
 from tenants.callers import actor_of, source_of
 from tenants.exceptions import ControlPlaneError, NotFound
@@ -148,6 +149,18 @@ def tenant_summary(request: HttpRequest, tenant_id: UUID) -> HttpResponse:
 
 
 @require_safe
+def tenant_statements(request: HttpRequest, tenant_id: UUID) -> HttpResponse:
+    """A tenant's worst statements, asked of its server now; that it does not answer is said, too."""
+    tenant = _tenant(request, tenant_id)
+    context: dict[str, Any] = {"tenant": tenant, "at": timezone.localtime()}
+    try:
+        context["statements"] = worst_statements(tenant)
+    except ControlPlaneError as error:
+        context["error"] = str(error)
+    return render(request, "controlplane/boards/tenant_statements.html", context)
+
+
+@require_safe
 def cluster_summary(request: HttpRequest, cluster_id: int) -> HttpResponse:
     """A few figures for the cluster's own page."""
     cluster = _cluster(request, cluster_id)
@@ -187,6 +200,7 @@ def board_urls(site: Any) -> list[Any]:
         ("boards/tenant/<uuid:tenant_id>/", tenant_page, "board_tenant"),
         ("boards/tenant/<uuid:tenant_id>/figures/", tenant_figures, "board_tenant_figures"),
         ("boards/tenant/<uuid:tenant_id>/charts/", tenant_charts, "board_tenant_charts"),
+        ("boards/tenant/<uuid:tenant_id>/statements/", tenant_statements, "board_tenant_statements"),
         ("boards/tenant/<uuid:tenant_id>/summary/", tenant_summary, "board_tenant_summary"),
     )
     return [path(route, site.admin_view(view), name=name) for route, view, name in views]

@@ -9,5 +9,6 @@ from controlplane.boards import shown
 register = template.Library()
 register.filter("taken", shown.taken)
 register.filter("taken_daily", shown.taken_daily)
+register.filter("cache_hit", shown.cache_hit)
 register.filter("bytes_text", shown.bytes_text)
 register.filter("percent", shown.percent)

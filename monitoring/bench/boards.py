@@ -78,7 +78,7 @@ class Answer:
 def pages(cluster: int, tenant: uuid.UUID) -> dict[str, str]:
     """Every page and every set of charts, by a name for the report."""
     spans = ("1h", "24h", "7d", "30d", "1y")
-    boards = {
+    boards: dict[str, tuple[str, list[Any]]] = {
         "fleet": ("admin:fleet_charts", []),
         "cluster": ("admin:board_cluster_charts", [cluster]),
         "tenant": ("admin:board_tenant_charts", [tenant]),

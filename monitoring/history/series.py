@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Avg, DateTimeField, F, FloatField, Func, Max, Sum, Value
 from django.db.models.functions import Cast
 from django.utils import timezone
@@ -151,9 +152,10 @@ def _table(raw: type[Sample], span: Span) -> type[Sample]:
 
 
 def _narrowest(raw: type[Sample], model: type[Sample]) -> timedelta:
-    if model is raw:
-        return 10 * _MINUTE if raw is TenantSize else 2 * _MINUTE
-    return 10 * _MINUTE if model is partitions.FIVE_MINUTES[raw] else _DAY
+    if model is partitions.DAILY[raw]:
+        return _DAY
+    often = settings.MONITORING_SIZES_SECONDS if raw is TenantSize else settings.MONITORING_INTERVAL_SECONDS
+    return max(2 * timedelta(seconds=often), _MINUTE if model is raw else 10 * _MINUTE)
 
 
 def _subject_column(raw: type[Sample], metric: Metric) -> str:

@@ -90,7 +90,7 @@ def test_a_clusters_charts_are_its_samples(browse: Any, watched: Any) -> None:
     page = text_of(browse("viewer").get(url("board_cluster", watched.pk)))
     newest = ClusterSample.objects.get(cluster_id=watched.pk, taken_at=at)
     assert f"Connections {newest.connections} " in page
-    assert re.search(r"server well \d+ (ms|s|min) ago", page)
+    assert re.search(r"server well [\d.]+ (ms|s|min) ago", page)
 
 
 def test_the_fleets_charts_show_each_cluster_and_how_long_creations_took(
@@ -290,7 +290,19 @@ def test_no_alert_is_no_good_news_when_nobody_evaluates(browse: Any) -> None:
     assert re.search(r"rules evaluated: \d+ m?s ago None fires", text_of(client.get(url("fleet"))))
 
 
-VIEWS = ("board_tenant", "board_tenant_figures", "board_tenant_charts", "board_tenant_summary")
+def test_a_tenants_worst_statements_are_asked_of_its_server(browse: Any, tenant: Any, living: Any) -> None:
+    client = browse("viewer")
+    page = text_of(client.get(url("board_tenant_statements", tenant.pk)))
+    assert "cannot be asked for" not in page
+    assert re.search(r"Asked at \d\d:\d\d:\d\d UTC", page)
+    [nowhere] = living(1)
+    page = text_of(client.get(url("board_tenant_statements", nowhere.pk)))
+    assert "They cannot be asked for now" in page
+
+
+VIEWS = (
+    "board_tenant", "board_tenant_figures", "board_tenant_charts", "board_tenant_summary", "board_tenant_statements",
+)  # fmt: skip
 CLUSTER_VIEWS = ("board_cluster", "board_cluster_figures", "board_cluster_charts", "board_cluster_summary")
 
 
