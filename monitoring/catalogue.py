@@ -39,7 +39,8 @@ class Unit(StrEnum):
 class Metric:
     """One thing that is measured. With a `sample` it is read from its newest rows, without from `tenants.facts`.
 
-    `exported`: shown to Prometheus. Of tenants only a handful are, for each is a series for every tenant.
+    `exported`: shown to Prometheus. Of tenants only a handful are, for each is a series for every tenant; what is
+    `sparse` is shown of those tenants only of whom it is not 0.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Metric:
     sample: type[Sample] | None = None
     value: Combinable | None = None
     exported: bool = True
+    sparse: bool = False
 
     @property
     def prometheus(self) -> str:
@@ -74,9 +76,9 @@ def _total(first: str, second: str) -> Combinable:
 
 def _tenant(
     name: str, text: str, sample: type[Sample] | None = None, value: str | Combinable | None = None,
-    unit: Unit = Unit.COUNT, *, exported: bool = False,
+    unit: Unit = Unit.COUNT, *, exported: bool = False, sparse: bool = False,
 ) -> Metric:  # fmt: skip
-    return Metric(name, text, Scope.TENANT, unit, sample, _expression(name, sample, value), exported)
+    return Metric(name, text, Scope.TENANT, unit, sample, _expression(name, sample, value), exported, sparse)
 
 
 def _cluster(
@@ -109,7 +111,7 @@ _METRICS = (
     _tenant("blocking", "Sessions of others that wait for a lock of this tenant's.", TenantActivity),
     _tenant(
         "oldest_transaction_seconds", "How long its oldest transaction has been open.", TenantActivity,
-        unit=Unit.SECONDS,
+        unit=Unit.SECONDS, sparse=True,
     ),
     _tenant("statements_per_second", "Statements a second.", TenantActivity, _ratio("calls", "span_seconds")),
     _tenant(
@@ -147,13 +149,16 @@ _METRICS = (
         "backup_age_seconds", "Since its newest good backup was taken, or proven to be still as the tenant is; since "
         "it was made when it has none, though its policy wants one.", unit=Unit.SECONDS, exported=True,
     ),
-    _tenant("backup_overdue", "Its newest good backup is older than its policy's limit.", unit=Unit.BOOLEAN),
-    _tenant("backup_missing", "It is more than a day old and was never backed up.", unit=Unit.BOOLEAN),
-    _tenant("backup_failed", "Its last backup failed.", unit=Unit.BOOLEAN),
-    _tenant("restore_drill_failed", "Its last restore drill failed.", unit=Unit.BOOLEAN),
+    _tenant(
+        "backup_overdue", "Its newest good backup is older than its policy's limit.", unit=Unit.BOOLEAN, sparse=True,
+    ),
+    _tenant("backup_missing", "It is more than a day old and was never backed up.", unit=Unit.BOOLEAN, sparse=True),
+    _tenant("backup_failed", "Its last backup failed.", unit=Unit.BOOLEAN, sparse=True),
+    _tenant("restore_drill_failed", "Its last restore drill failed.", unit=Unit.BOOLEAN, sparse=True),
     _tenant("proven_restore_age_seconds", "Since a backup of it was last proven by a restore.", unit=Unit.SECONDS),
     _tenant(
         "cross_tenant_attempts", "Tries of its logins at what is another tenant's, the last of them within 10 minutes.",
+        sparse=True,
     ),
     # A cluster, as its probes see it.
     _cluster("connections", "Sessions on the server."),

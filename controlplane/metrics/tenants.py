@@ -23,6 +23,11 @@ def exported() -> list[Metric]:
     return [one for one in METRICS.values() if one.scope is Scope.TENANT and one.exported]
 
 
+def sparse() -> list[Metric]:
+    """What is shown of those tenants only of whom it is not 0: alerts go by it, and mostly there are none."""
+    return [one for one in METRICS.values() if one.scope is Scope.TENANT and one.sparse]
+
+
 @dataclass(frozen=True)
 class Wanted:
     """Which tenants: the oldest up to a cap, so that they stay the same; or the first by a metric."""
@@ -56,15 +61,17 @@ def page(which: Wanted) -> str:
             "pk", "slug", "cluster__name", "cluster__host_cluster__name", "plan__slug"
         )
     }
-    found = [one for one in latest_of(exported()) if one.tenant in labels]
+    every = [*exported(), *sparse()]
+    found = [one for one in latest_of(every) if one.tenant in labels]
     shown = _shown(labels, found, which)
     lines = [*_head(LEFT_OUT, "Tenants that this page does not show, for it may not or was asked for fewer.")]
     lines.append(f"{LEFT_OUT} {len(labels) - len(shown)}")
     of: dict[str, list[str]] = defaultdict(list)
     for reading in found:
-        if reading.tenant in shown:
+        # Whoever is not shown for want of room has alerts all the same.
+        if reading.tenant and (reading.value if reading.metric.sparse else reading.tenant in shown):
             of[reading.metric.name].append(f"{{{labels[reading.tenant]}}} {floatToGoString(reading.value)}")
-    for metric in exported():
+    for metric in every:
         if series := of[metric.name]:
             lines += _head(metric.prometheus, metric.help)
             lines += [metric.prometheus + one for one in series]
