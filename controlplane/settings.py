@@ -275,6 +275,9 @@ CELERY_BEAT_SCHEDULE = {
     "keep-archives": {"task": "backups.keep_archives", "schedule": 60.0, "options": {"expires": 60}},
     "evaluate-alerts": {"task": "monitoring.evaluate_alerts", "schedule": 15.0, "options": {"expires": 15}},
     "send-notifications": {"task": "monitoring.send_notifications", "schedule": 5.0, "options": {"expires": 5}},
+    "roll-up-samples": {"task": "monitoring.roll_up", "schedule": 60.0, "options": {"expires": 60}},
+    "roll-up-days": {"task": "monitoring.roll_up_days", "schedule": crontab(minute=43)},
+    "drop-old-samples": {"task": "monitoring.drop_old_samples", "schedule": crontab(hour=4, minute=7)},
     "tidy-door": {"task": "door.tidy", "schedule": crontab(minute="*/10")},
     "forget-old-requests": {"task": "tenants.forget_old_requests", "schedule": crontab(minute=41)},
 }

@@ -187,7 +187,7 @@ _METRICS = (
     _cluster("pooler_waiting", "Clients that wait for a server connection in PgBouncer."),
     _cluster("pooler_maxwait_seconds", "How long the first of them has waited.", unit=Unit.SECONDS),
     # What others know of a cluster.
-    _cluster("probe_silent_seconds", "Since the probe that failed longest last brought figures.", unit=Unit.SECONDS,
+    _cluster("probe_silent_seconds", "How long the figures of its most silent probe are overdue.", unit=Unit.SECONDS,
              sample=None),
     _cluster("isolation_failed", "The last check of isolation found something critical or could not be made.",
              unit=Unit.BOOLEAN, sample=None),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from celery import shared_task
 from django.conf import settings
+from django.utils import timezone
 
-from monitoring import sweep
+from monitoring import partitions, rollups, sweep
 from monitoring.alerts import evaluate as evaluation
 from monitoring.alerts import sending
 from tenants.models import Cluster
@@ -46,6 +47,24 @@ def sweep_cluster(cluster: int, probes: list[str]) -> None:
 def sweep_control_plane() -> None:
     """Look at the control plane itself."""
     sweep.sweep_control_plane()
+
+
+@shared_task(name="monitoring.roll_up")
+def roll_up() -> int:
+    """Make the five minutes that are over."""
+    return rollups.roll_up()
+
+
+@shared_task(name="monitoring.roll_up_days")
+def roll_up_days() -> int:
+    """Make the days that are over."""
+    return rollups.roll_up_days()
+
+
+@shared_task(name="monitoring.drop_old_samples")
+def drop_old_samples() -> int:
+    """Drop the partitions past their time."""
+    return len(partitions.drop_old(timezone.now()))
 
 
 def _send(probes: tuple[str, ...], expires: float) -> int:

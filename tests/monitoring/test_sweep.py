@@ -24,6 +24,7 @@ from tenants import seen
 from tenants.exceptions import ControlPlaneError
 from tenants.models import Cluster, Operation
 from tenants.postgres import connect
+from tests.commands.support import call, refusal, text
 from tests.monitoring.places import Place, prepared, session_of
 from tests.pooling.support import Front, front, needs_pgbouncer, through
 from tests.support.processes import wait_for
@@ -158,6 +159,7 @@ def test_one_at_a_time_looks_and_the_other_goes_away(place: Place) -> None:
         assert outcomes["activity"].skipped
         assert not outcomes["server"].skipped
         assert place.state("activity").ok_at == before
+        other.execute("SELECT pg_advisory_unlock_all()")
     assert not sweep.sweep_cluster(place.cluster, ["activity"])[0].skipped
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
@@ -174,6 +176,57 @@ def test_unknown_probes_and_tenants_databases_are_refused(place: Place) -> None:
     own = Cluster(name="own", host_cluster=place.cluster, dbname="x")
     with pytest.raises(ControlPlaneError, match="with its server"):
         sweep.sweep_cluster(own)
+
+
+def test_silence_is_told_by_cluster(place: Place) -> None:
+    sweep.sweep_cluster(place.cluster)
+    silent = metric("cluster", "probe_silent_seconds")
+
+    def now() -> float:
+        [reading] = [one for one in readings.latest(silent) if one.cluster == place.cluster.pk]
+        return reading.value
+
+    assert now() == 0
+    ProbeState.objects.filter(cluster=place.cluster, probe="sizes").update(
+        ok_at=timezone.now() - timedelta(seconds=400)
+    )
+    assert 95 < now() < 130
+    ProbeState.objects.filter(cluster=place.cluster, probe="server").update(ok_at=timezone.now() - timedelta(hours=1))
+    assert 3500 < now() < 3600
+    ProbeState.objects.filter(cluster=place.cluster, probe="activity").delete()
+    Cluster.objects.filter(pk=place.cluster.pk).update(created_at=timezone.now() - timedelta(hours=9))
+    assert now() > 9 * 3600 - 120
+
+
+def test_probe_clusters_tells_what_was_seen(place: Place) -> None:
+    made = place.tenant()
+    with session_of(made) as session:
+        session.execute("BEGIN")
+        told = call("probe_clusters", "--cluster", place.cluster.name)["probes"]
+    assert [row["probe"] for row in told] == ["activity", "server", "sizes"]
+    activity, server, sizes = told
+    assert (activity["queries"], activity["error"]) == (4, "")
+    assert activity["seen"]["idle_in_transaction"] >= 1
+    assert server["seen"]["connections"] >= 1
+    assert sizes["seen"]["total_bytes"] > 0
+    whole = call("probe_clusters", "--probe", "control_plane")["probes"]
+    assert [row["probe"] for row in whole] == ["control_plane"]
+    assert whole[0]["seen"]["tenants"] >= 1
+    shown = text("probe_clusters", "--cluster", place.cluster.name, "--probe", "activity")
+    assert "idle_in_transaction" in shown
+
+
+def test_probe_clusters_says_what_failed(place: Place) -> None:
+    port = place.cluster.port
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        free = listener.getsockname()[1]
+    Cluster.objects.filter(pk=place.cluster.pk).update(port=free)
+    try:
+        code, error = refusal("probe_clusters", "--cluster", place.cluster.name, "--probe", "server")
+    finally:
+        Cluster.objects.filter(pk=place.cluster.pk).update(port=port)
+    assert code == 5
+    assert f"server of {place.cluster.name}" in str(error)
 
 
 def test_the_control_plane_looks_at_itself(cluster: Any) -> None:
