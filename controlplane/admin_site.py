@@ -57,6 +57,21 @@ _NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         ),
     ),
     (
+        "Monitoring",
+        (
+            ("Alerts", "monitoring_alert_changelist", "notifications_active", "monitoring.view_alert"),
+            ("Rules", "monitoring_alertrule_changelist", "rule", "monitoring.view_alertrule"),
+            (
+                "Channels",
+                "monitoring_notificationchannel_changelist",
+                "campaign",
+                "monitoring.view_notificationchannel",
+            ),
+            ("Messages", "monitoring_notification_changelist", "outgoing_mail", "monitoring.view_notification"),
+            ("Runbooks", "runbooks", "menu_book", ""),
+        ),
+    ),
+    (
         "Access",
         (
             (
@@ -168,12 +183,14 @@ class ControlPlaneAdminSite(UnfoldAdminSite):
         from controlplane.boards.views import board_urls  # these need the site's models
         from controlplane.dashboard import dashboard_fragment
         from controlplane.door.urls import door_urls
+        from controlplane.runbooks import runbook_urls
 
         return [
             path("colours.css", colours, name="colours"),
             path("fleet/", self.admin_view(dashboard_fragment), name="fleet"),
             *board_urls(self),
             *door_urls(self),
+            *runbook_urls(self),
         ]
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
