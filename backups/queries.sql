@@ -41,6 +41,10 @@ WITH backup AS (
 )
 SELECT count(*) FROM backup;
 
+-- name: schema_comment
+-- What the comment on a schema says; NULL without one.
+SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') FROM pg_catalog.pg_namespace AS n WHERE n.nspname = %(schema)s;
+
 -- name: lane
 -- One of the few places in which backups of a cluster are taken at the same time; it is free again when this session
 -- ends, whatever ends it.

@@ -93,7 +93,7 @@ def prepare(own: Cluster, extensions: Iterable[Mapping[str, str]]) -> None:
 def _let_own_logins_in(connection: Connection[Any], own: Cluster) -> None:
     """The control plane's logins of low privilege are the server's; what they may do here came with the template."""
     for login in own.server.logins.all():
-        if connection.execute("SELECT to_regrole(%s) IS NOT NULL", [login.username]).fetchone() == (True,):
+        if connection.execute(QUERIES["role_exists"], [login.username]).fetchone() == (True,):
             may = "CONNECT, CREATE" if login.purpose == ClusterLogin.Purpose.PROVISIONER else "CONNECT"
             names = (sql.Identifier(own.dbname), sql.Identifier(login.username))
             connection.execute(sql.SQL(f"GRANT {may} ON DATABASE {{}} TO {{}}").format(*names))

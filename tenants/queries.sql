@@ -45,6 +45,10 @@ SELECT cp.open_database();
 -- Whether the server has a database of this name.
 SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = %s);
 
+-- name: role_exists
+-- Whether the server has a role of this name.
+SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s);
+
 -- name: can_close_database
 -- Whether tenants/prepare.sql's function is here and ours to call. (A schema we may not use hides it.)
 SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace AS n

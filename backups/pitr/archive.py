@@ -129,7 +129,7 @@ def archive_until_now(archive: ClusterArchive, alive: Callable[[], None]) -> boo
     """Have the server archive what it has written so far, a commit included, at which a recovery to an earlier moment
     can stop. False when the archiver does not come up with it in time. Raises ClusterUnavailable."""
     with connect(session(archive), autocommit=True) as link:
-        link.execute("SELECT pg_catalog.pg_current_xact_id()")
+        link.execute(QUERIES["commit_something"])
         (wal,) = link.execute(QUERIES["wal_file"]).fetchone() or ("",)
         deadline = time.monotonic() + WAIT_FOR_ARCHIVE_SECONDS
         while time.monotonic() < deadline:

@@ -25,6 +25,13 @@ SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = 'cp_archive';
 -- name: identity
 SELECT system_identifier FROM pg_catalog.pg_control_system();
 
+-- name: schema_there
+SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %(schema)s);
+
+-- name: commit_something
+-- A commit of our own, at which a recovery to any earlier moment can stop.
+SELECT pg_catalog.pg_current_xact_id();
+
 -- name: wal_file
 SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_switch_wal());
 

@@ -158,8 +158,8 @@ def _recover_and_copy(run: Run, scratch: Scratch, backup: Backup) -> BackupCopy:
 
 def _require_schema(dsn: Dsn, schema: str) -> None:
     with connect(dsn, autocommit=True) as link:
-        row = link.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", [schema]).fetchone()
-    if row is None:
+        row = link.execute(archives.QUERIES["schema_there"], {"schema": schema}).fetchone()
+    if row != (True,):
         raise Conflict("At that moment the tenant's schema was not there.", code="not_there_then")
 
 

@@ -15,7 +15,7 @@ from backups.engine.sessions import column_list, opened
 from backups.models import KeptSchema
 from backups.restores.common import check_backup, fill, remember, remove
 from backups.restores.replacing import back_up_first, give_up_backup, kept_of
-from backups.workflows import backup_of
+from backups.workflows import QUERIES, backup_of
 from tenants import audit
 from tenants.exceptions import CloneMismatch, Conflict
 from tenants.founding import founder
@@ -96,7 +96,7 @@ def replace_rows(
     Nothing happens when it is done already. Raises Conflict when a foreign key, a constraint or a missing partition is
     in the way, CloneMismatch should the definition of anything change by it.
     """
-    mark = link.execute("SELECT obj_description(to_regnamespace(%s), 'pg_namespace')", [f'"{incoming}"']).fetchone()
+    mark = link.execute(QUERIES["schema_comment"], {"schema": incoming}).fetchone()
     if mark == (TAKEN,):
         return
     try:

@@ -9,34 +9,18 @@ never with a key or a signature in them.
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, cast
 
-from backups.storage.base import (
-    Locked,
-    LockUnsupported,
-    NotStored,
-    StorageError,
-    StorageFull,
-    Stored,
-    check_key,
-    check_prefix,
-)
+from backups.storage.base import Locked, LockUnsupported, NotStored, StorageError, Stored, check_key, check_prefix
+from backups.storage.s3_errors import explained
+from backups.storage.s3_streams import S3Reader, S3Writer
 
 PART_BYTES = 16 * 1024 * 1024
-SMALLEST_PART = 5 * 1024 * 1024  # S3 refuses smaller ones, but for the last
-MAX_PARTS = 10_000
 ATTEMPTS = 5
-READ_ATTEMPTS = 5
-PAUSE_SECONDS = 0.2
-_MISSING = {"NoSuchKey", "404", "NotFound", "NoSuchUpload"}
-_DENIED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
-_FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity"}
 _NO_LOCK = {"InvalidRequest", "ObjectLockConfigurationNotFoundError", "NotImplemented", "MethodNotAllowed"}
 
 
@@ -80,36 +64,6 @@ def _client(options: S3Options) -> Any:
     )
 
 
-@contextmanager
-def _explained(what: str, place: str) -> Iterator[None]:
-    """boto3's errors as ours: what was tried, and what the storage said."""
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-    from urllib3.exceptions import HTTPError
-
-    try:
-        yield
-    except ClientError as error:
-        raise _translated(error.response, what, place) from error
-    except (BotoCoreError, HTTPClientError, HTTPError) as error:
-        hint = "Is its address right, and is it up?"
-        raise StorageError(f"{place}: {what} failed ({type(error).__name__}).", hint=hint, passing=True) from error
-
-
-def _translated(response: Any, what: str, place: str) -> StorageError:
-    said = response.get("Error", {})
-    code = str(said.get("Code", "")) or str(response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-    text = f"{place}: {what}: {code}."
-    if code in _MISSING:
-        return NotStored(text)
-    if code in _DENIED:
-        return StorageError(text, code="storage_denied", hint="Its access key may not do this; see docs/backups.md.")
-    if code in _FULL:
-        return StorageFull(text)
-    if code == "NoSuchBucket":
-        return StorageError(text, code="storage_missing", hint="The bucket is made outside of the control plane.")
-    return StorageError(text, passing=response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500)
-
-
 class S3Storage:
     """Backups below a prefix of a bucket."""
 
@@ -134,11 +88,11 @@ class S3Storage:
         """A stream of an object's bytes; where it breaks off it is taken up again."""
         size = self.size(key)
         end = size if length is None else min(size, start + length)
-        return cast(BinaryIO, io.BufferedReader(_Stream(self, key, min(start, end), end), 1024 * 1024))
+        return cast(BinaryIO, io.BufferedReader(S3Reader(self, key, min(start, end), end), 1024 * 1024))
 
     def size(self, key: str) -> int:
         """An object's size in bytes."""
-        with _explained(f"looking for {key}", self.place):
+        with explained(f"looking for {key}", self.place):
             return int(self.client.head_object(**self.name(key))["ContentLength"])
 
     def list(self, prefix: str) -> Iterator[Stored]:
@@ -146,7 +100,7 @@ class S3Storage:
         own = f"{self.options.prefix.strip('/')}/".lstrip("/")
         wanted = check_prefix(prefix)
         pages = self.client.get_paginator("list_objects_v2")
-        with _explained("listing", self.place):
+        with explained("listing", self.place):
             for page in pages.paginate(Bucket=self.options.bucket, Prefix=own + wanted):
                 for row in page.get("Contents", []):
                     key = row["Key"][len(own) :]
@@ -161,7 +115,7 @@ class S3Storage:
                 self._delete_version(key, name, version)
 
     def _versions(self, name: dict[str, str]) -> Iterable[str | None]:
-        with _explained(f"listing versions of {name['Key']}", self.place):
+        with explained(f"listing versions of {name['Key']}", self.place):
             found = []
             pages = self.client.get_paginator("list_object_versions")
             for page in pages.paginate(Bucket=name["Bucket"], Prefix=name["Key"]):
@@ -172,7 +126,7 @@ class S3Storage:
     def _delete_version(self, key: str, name: dict[str, str], version: str | None) -> None:
         chosen = {**name, "VersionId": version} if version else name
         try:
-            with _explained(f"deleting {key}", self.place):
+            with explained(f"deleting {key}", self.place):
                 self.client.delete_object(**chosen)
         except StorageError as error:
             until = self._locked_until(chosen)
@@ -193,7 +147,7 @@ class S3Storage:
         """Object lock, in the mode of the options (governance when they say none)."""
         mode = self.options.lock_mode or "GOVERNANCE"
         try:
-            with _explained(f"locking {key}", self.place):
+            with explained(f"locking {key}", self.place):
                 self.client.put_object_retention(
                     **self.name(key), Retention={"Mode": mode, "RetainUntilDate": until.astimezone(UTC)}
                 )
@@ -211,7 +165,7 @@ class S3Storage:
         """End multipart uploads that nobody completes."""
         own = f"{self.options.prefix.strip('/')}/".lstrip("/")
         gone = []
-        with _explained("listing uploads", self.place):
+        with explained("listing uploads", self.place):
             pages = self.client.get_paginator("list_multipart_uploads")
             for page in pages.paginate(Bucket=self.options.bucket, Prefix=own):
                 for row in page.get("Uploads", []):
@@ -221,122 +175,3 @@ class S3Storage:
                         )
                         gone.append(row["Key"][len(own) :])
         return gone
-
-
-class S3Writer:
-    """One object being written to a bucket; at most one part of it is in memory."""
-
-    def __init__(self, storage: S3Storage, key: str) -> None:
-        self._storage, self._key = storage, key
-        self._name = storage.name(key)
-        self._buffer = bytearray()
-        self._upload = ""
-        self._parts: list[dict[str, Any]] = []
-        self._open = False
-        self._size = max(storage.options.part_bytes, SMALLEST_PART)
-
-    def __enter__(self) -> Self:
-        self._open = True
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open = False
-        if self._upload:
-            with suppress(StorageError), _explained(f"giving up {self._key}", self._storage.place):  # `sweep` does
-                self._storage.client.abort_multipart_upload(**self._name, UploadId=self._upload)
-            self._upload = ""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append; a part that is full is sent."""
-        self._check_open()
-        self._buffer += data
-        while len(self._buffer) >= self._size:
-            part = bytes(memoryview(self._buffer)[: self._size])
-            del self._buffer[: self._size]
-            self._send(part)
-
-    def _check_open(self) -> None:
-        if not self._open:
-            raise StorageError(f"{self._key} is not open.")
-
-    def _send(self, part: bytes) -> None:
-        client, place = self._storage.client, self._storage.place
-        if len(self._parts) >= MAX_PARTS:
-            raise StorageFull(f"{place}/{self._key} is larger than {MAX_PARTS} parts.")
-        with _explained(f"writing {self._key}", place):
-            if not self._upload:
-                self._upload = client.create_multipart_upload(**self._name, ChecksumAlgorithm="CRC32")["UploadId"]
-            number = len(self._parts) + 1
-            sent = client.upload_part(
-                **self._name, UploadId=self._upload, PartNumber=number, Body=part, ChecksumAlgorithm="CRC32"
-            )
-        found = {"PartNumber": number, "ETag": sent["ETag"]}
-        self._parts.append(found | ({"ChecksumCRC32": crc} if (crc := sent.get("ChecksumCRC32")) else {}))
-
-    def commit(self) -> None:
-        """Send what is left and complete the upload; then it is there as a whole."""
-        self._check_open()
-        client, place = self._storage.client, self._storage.place
-        if not self._upload:
-            with _explained(f"writing {self._key}", place):
-                client.put_object(**self._name, Body=bytes(self._buffer), ChecksumAlgorithm="CRC32")
-        else:
-            if self._buffer:
-                self._send(bytes(self._buffer))
-            with _explained(f"completing {self._key}", place):
-                client.complete_multipart_upload(
-                    **self._name, UploadId=self._upload, MultipartUpload={"Parts": self._parts}
-                )
-        self._buffer.clear()
-        self._upload, self._open = "", False
-
-
-class _Stream(io.RawIOBase):
-    """The bytes from `start` to `end` of an object. An answer that ends early is asked for again from there."""
-
-    def __init__(self, storage: S3Storage, key: str, start: int, end: int) -> None:
-        self._storage, self._key, self._at, self._end = storage, key, start, end
-        self._body: Any = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        wanted = min(len(buffer), self._end - self._at)
-        if wanted <= 0:
-            return 0
-        for attempt in range(READ_ATTEMPTS):
-            try:
-                data = self._read(wanted)
-            except NotStored:
-                raise
-            except StorageError as error:
-                if attempt == READ_ATTEMPTS - 1 or not error.extra.get("passing"):
-                    raise
-                data = b""
-            if data:
-                buffer[: len(data)] = data
-                self._at += len(data)
-                return len(data)
-            self._forget()
-            time.sleep(PAUSE_SECONDS * 2**attempt)
-        raise StorageError(f"{self._storage.place}/{self._key} ends early, at byte {self._at} of {self._end}.")
-
-    def _read(self, wanted: int) -> bytes:
-        with _explained(f"reading {self._key}", self._storage.place):
-            if self._body is None:
-                span = f"bytes={self._at}-{self._end - 1}"
-                answer = self._storage.client.get_object(**self._storage.name(self._key), Range=span)
-                self._body = answer["Body"]
-            return cast(bytes, self._body.read(wanted))
-
-    def _forget(self) -> None:
-        if self._body is not None:
-            self._body.close()
-            self._body = None
-
-    def close(self) -> None:
-        self._forget()
-        super().close()
