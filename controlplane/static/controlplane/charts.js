@@ -120,10 +120,11 @@
     // Sizes have round steps in powers of two, and as many digits as it takes to tell one step from the next.
     function byteSteps(chart, all) {
         if (!chart.unit.startsWith("bytes") || !all.length) return {};
-        const from = chart.unit === "bytes" ? Math.min(...all) : 0, range = Math.max(...all) - from;
-        const step = 2 ** Math.ceil(Math.log2(Math.max(1, range / 4)));
-        const power = Math.min(5, Math.max(0, Math.floor(Math.log2(Math.max(1, ...all)) / 10)));
-        const digits = Math.min(6, Math.max(0, Math.ceil(-Math.log10(step / 1024 ** power))));
+        const top = Math.max(1, ...all), from = chart.unit === "bytes" ? Math.min(...all) : 0;
+        // A line that hardly changes is not blown up to noise.
+        const step = 2 ** Math.ceil(Math.log2(Math.max(1, (top - from) / 4, top / 64)));
+        const power = Math.min(5, Math.floor(Math.log2(top) / 10));
+        const digits = Math.min(3, Math.max(0, Math.ceil(-Math.log10(step / 1024 ** power))));
         const unit = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"][power] + (chart.unit === "bytes" ? "" : "/s");
         return { stepSize: step, callback: (value) => `${(value / 1024 ** power).toFixed(digits)} ${unit}` };
     }
@@ -164,6 +165,7 @@
                 y: {
                     ...axis, beginAtZero: !highRatio && chart.unit !== "bytes", stacked: isHistogram(chart), grid: { color: look.grid },
                     suggestedMax: chart.unit === "ratio" ? 1 : Math.max(0, ...across) || undefined,
+                    max: highRatio ? Math.max(1, ...all) : undefined, suggestedMin: highRatio ? Math.min(0.99, ...all) : undefined,
                     ticks: { ...axis.ticks, maxTicksLimit: 5, precision: chart.unit === "count" ? 0 : undefined, callback: (value) => written(chart, value), ...byteSteps(chart, all) },
                 },
             },
@@ -213,8 +215,8 @@
             }
             this.canvas.setAttribute("aria-label", this.said());
             this.figure.querySelector("[data-empty]").hidden = some;
-            const beyond = shownMarks(chart).beyond.map((mark) => `Limit, far above: ${mark.label}.`);
-            this.figure.querySelector("[data-note]").textContent = [chart.note, ...beyond].filter(Boolean).join(" ");
+            const beyond = shownMarks(chart).beyond.map((mark) => mark.label);
+            this.figure.querySelector("[data-note]").textContent = [chart.note, beyond.length ? `Far above: ${beyond.join(", ")}.` : ""].filter(Boolean).join(" ");
             this.fill();
         }
 
