@@ -2,9 +2,9 @@
 
 Up to a day comes from the samples as taken, up to 90 days from those over five minutes, what is longer from the daily
 ones. Points are bins of equal width, aligned to UTC, at least twice as wide as the time between two looks, so that a
-look that came a second late makes no gap. Within a bin the columns are rolled up first (counts added, the rest averaged
-or their worst) and the metric is worked out from that: the mean of a statement is all their time by all their number,
-not a mean of means.
+look that came a second late makes no gap. Within a bin the columns are rolled up first, as for the coarser tables
+(`monitoring.rollups`), and the metric is worked out from that: the mean of a statement is all their time by all their
+number, not a mean of means.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Avg, DateTimeField, F, FloatField, Func, Max, Sum, Value
+from django.db.models import Aggregate, DateTimeField, F, FloatField, Func, Max, Min, Sum, Value
 from django.db.models.functions import Cast
 from django.utils import timezone
 
 from monitoring import partitions
 from monitoring.catalogue import Metric
 from monitoring.models.samples import Sample, TenantSize
+from monitoring.rollups import HOW, How
 
 Subject = uuid.UUID | int
 
@@ -33,17 +34,6 @@ _STEPS = (
     _HOUR, 2 * _HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR, _DAY, 2 * _DAY, 7 * _DAY, 28 * _DAY,
 )  # fmt: skip
 _ORIGIN = datetime(2000, 1, 3, tzinfo=UTC)  # a Monday
-# Columns that count what happened since the look before. All others are what was there at that moment.
-COUNTS = frozenset(
-    "span_seconds calls total_seconds rows temp_bytes blocks_hit blocks_read transactions rollbacks deadlocks "
-    "wal_bytes checkpoints_timed checkpoints_requested".split()
-)
-# The worst moment of a bin is what matters: an average would hide it.
-WORST = frozenset(
-    "oldest_transaction_seconds max_seconds waiting blocking idle_in_transaction replication_lag_seconds "
-    "replication_lag_bytes xid_age pooler_waiting pooler_maxwait_seconds oldest_pending_seconds operations_stuck "
-    "operations_failed worker_seen_seconds beat_seen_seconds".split()
-)
 
 
 @dataclass(frozen=True)
@@ -132,7 +122,7 @@ def series(
     model = _table(raw, span)
     begin, step, count = bins(span, now or timezone.now(), _narrowest(raw, model), points)
     key = _subject_column(raw, metrics[0])
-    found = _rows(model, metrics, key, subjects, begin, step, count)
+    found = _rows(raw, model, metrics, key, subjects, begin, step, count)
     taken_at, lines = None, dict[Subject | None, list[Line]]()
     for row in found:
         subject = row[key] if key else None
@@ -164,26 +154,27 @@ def _subject_column(raw: type[Sample], metric: Metric) -> str:
 
 
 def _rows(
-    model: type[Sample], metrics: Sequence[Metric], key: str, subjects: Sequence[Subject] | None,
+    raw: type[Sample], model: type[Sample], metrics: Sequence[Metric], key: str, subjects: Sequence[Subject] | None,
     begin: datetime, step: timedelta, count: int,
 ) -> Any:  # fmt: skip
     rows = model._default_manager.filter(taken_at__gte=begin, taken_at__lt=begin + step * count)
     if subjects is not None:
         rows = rows.filter(**{f"{key}__in": subjects})
     bin_of = Func(Value(step), F("taken_at"), Value(_ORIGIN), function="date_bin", output_field=DateTimeField())
-    rolled = {F(field.name): _rolled(field.name) for field in model._meta.fields if field.name not in _KEYS}
+    rolled = {F(column): _AGGREGATES[how](column) for column, how in HOW[raw].items()}
     values = {f"_{metric.name}": Cast(_over(metric, rolled), FloatField()) for metric in metrics}
     grouped = rows.annotate(_bin=bin_of).values("_bin", *([key] if key else []))
     return grouped.annotate(_newest=Max("taken_at"), **values).order_by(*([key] if key else []), "_bin")
 
 
-_KEYS = {"taken_at", "tenant_id", "cluster_id", "pk"}
+class _Last(Aggregate):
+    """The newest value of a bin that is not null."""
+
+    function = "ARRAY_AGG"
+    template = "(ARRAY_AGG(%(expressions)s ORDER BY taken_at DESC) FILTER (WHERE %(expressions)s IS NOT NULL))[1]"
 
 
-def _rolled(column: str) -> Any:
-    if column in COUNTS:
-        return Sum(column)
-    return Max(column) if column in WORST else Avg(column, output_field=FloatField())
+_AGGREGATES: dict[How, type[Aggregate]] = {How.MAX: Max, How.MIN: Min, How.SUM: Sum, How.LAST: _Last}
 
 
 def _over(metric: Metric, rolled: dict[F, Any]) -> Any:

@@ -54,7 +54,7 @@ def test_what_was_not_seen_is_a_gap_and_a_bin_is_worked_out_from_its_sums() -> N
     assert (found.begin, found.step, found.count) == (begin, step, count)
     mean, connections = found.lines
     assert mean.values[2] == pytest.approx(0.2)  # not the mean of 1.0 and 0.11
-    assert connections.values[2:6] == [5.0, None, None, 0.0]
+    assert connections.values[2:6] == [6.0, None, None, 0.0]  # peaks count
     assert mean.values[5] is None  # without a statement there is no mean
     assert set(connections.values[:2] + connections.values[6:]) == {None}
     assert found.taken_at == third + 3 * step
