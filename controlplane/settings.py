@@ -273,6 +273,7 @@ CELERY_BEAT_SCHEDULE = {
     "drop-kept-schemas": {"task": "backups.drop_kept", "schedule": 300.0, "options": {"expires": 300}},
     "verify-old-backups": {"task": "backups.verify_due", "schedule": crontab(minute="*/10")},
     "keep-archives": {"task": "backups.keep_archives", "schedule": 60.0, "options": {"expires": 60}},
+    "look-at-tenants": {"task": "monitoring.look_at_tenants", "schedule": 60.0, "options": {"expires": 60}},
     "evaluate-alerts": {"task": "monitoring.evaluate_alerts", "schedule": 15.0, "options": {"expires": 15}},
     "send-notifications": {"task": "monitoring.send_notifications", "schedule": 5.0, "options": {"expires": 5}},
     "roll-up-samples": {"task": "monitoring.roll_up", "schedule": 60.0, "options": {"expires": 60}},

@@ -107,7 +107,7 @@ def _sampled(sample: type[Sample], metrics: Sequence[Metric], which: Q) -> Itera
     subject = [name for name in ("tenant_id", "cluster_id") if name in {field.name for field in sample._meta.fields}]
     values: dict[str, Any] = {f"_{metric.name}": metric.value for metric in metrics}
     rows = found.filter(which).values_list("taken_at", *subject, *values.values())
-    for taken_at, *row in rows.iterator():
+    for taken_at, *row in rows:
         of = dict(zip(subject, row, strict=False))
         for metric, value in zip(metrics, row[len(subject) :], strict=True):
             if value is not None:

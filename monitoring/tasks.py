@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from monitoring import partitions, rollups, sweep
+from monitoring import health, partitions, rollups, sweep
 from monitoring.alerts import evaluate as evaluation
 from monitoring.alerts import sending
 from tenants.models import Cluster
@@ -72,3 +72,9 @@ def _send(probes: tuple[str, ...], expires: float) -> int:
     for pk in rows:
         sweep_cluster.apply_async(args=(pk, list(probes)), expires=expires, retry=False)
     return len(rows)
+
+
+@shared_task(name="monitoring.look_at_tenants")
+def look_at_tenants() -> int:
+    """Look at those tenants that were looked at longest ago."""
+    return health.rotate()

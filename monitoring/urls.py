@@ -1,6 +1,7 @@
 from django.urls import path
 
 from monitoring import alert_views as views
+from monitoring import health_views
 
 urlpatterns = [
     path("alerts", views.AlertList.as_view(), name="alert-list"),
@@ -12,4 +13,5 @@ urlpatterns = [
     path("alert-rules/<int:pk>/silence", views.AlertRuleSilence.as_view(), name="alert-rule-silence"),
     path("notification-channels", views.ChannelList.as_view(), name="notification-channel-list"),
     path("notification-channels/<int:pk>/test", views.ChannelTest.as_view(), name="notification-channel-test"),
+    path("tenants/<uuid:pk>/health", health_views.TenantHealth.as_view(), name="tenant-health"),
 ]

@@ -8,7 +8,8 @@ class TenantsConfig(AppConfig):
 
     def ready(self) -> None:
         """Have logins written into the audit log, and tell what the registry knows."""
-        from tenants import figures, signals  # models must be loaded first
+        from tenants import figures, own_health, signals  # models must be loaded first
 
         signals.connect()
         figures.register()
+        own_health.register_checks()

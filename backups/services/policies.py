@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import F, Q
 
 from backups import schedule
 from backups.models import BackupPolicy, BackupStatus, PolicyOverride, Storage
@@ -56,6 +57,16 @@ def effective(tenant: Tenant) -> Effective:
     """What holds for a tenant."""
     override = PolicyOverride.objects.select_related("storage").filter(tenant=tenant).first()
     return Book().of(tenant, override)
+
+
+def promised(tenant: Tenant) -> Policy:
+    """What holds for a tenant, without the storages: two queries."""
+    rows = BackupPolicy.objects.filter(Q(plan=tenant.plan_id) | Q(plan=None))
+    row = rows.order_by(F("plan").desc(nulls_last=True)).first()
+    if row is None:
+        raise NotFound("There is no policy for backups.", hint="Run manage.py migrate.")
+    values = PolicyOverride.objects.filter(tenant=tenant).values_list("values", flat=True).first() or {}
+    return Policy(**row.values()).but({name: value for name, value in values.items() if name in VALUES})
 
 
 def of_tenants(tenants: Iterable[Tenant]) -> dict[Any, Effective]:

@@ -2,6 +2,7 @@
 
 from monitoring.models.alerts import Alert, AlertRule, AlertTransition, Severity
 from monitoring.models.channels import Delivery, Notification, NotificationChannel
+from monitoring.models.health import TenantLook
 from monitoring.models.probes import ProbeCounters, ProbeState
 from monitoring.models.samples import (
     ClusterSample,
@@ -37,6 +38,7 @@ __all__ = [
     "TenantActivity",
     "TenantActivity5m",
     "TenantActivityDaily",
+    "TenantLook",
     "TenantSize",
     "TenantSize5m",
     "TenantSizeDaily",

@@ -36,6 +36,9 @@ class ExitCode(IntEnum):
     REFUSED = 6
     UNFINISHED = 7
     TAMPERED = 8
+    WARNING = 9
+    CRITICAL = 10
+    UNKNOWN = 11
     INTERRUPTED = 130
 
 
@@ -50,6 +53,7 @@ exit codes:
   6  the template was refused
   7  not finished in time; the operation goes on
   8  the audit log is not what was written
+  9, 10, 11  a tenant's health is warning, critical, unknown
   130  interrupted (Ctrl-C); an operation that a worker has goes on
 """
 
@@ -79,6 +83,12 @@ class TamperingFound(ControlPlaneError):
     code, status = "audit_log_broken", 500
 
 
+class NotWell(ControlPlaneError):
+    """A tenant's health is not ok."""
+
+    code, status = "tenant_not_well", 500
+
+
 class OperationFailed(ControlPlaneError):
     """The operation failed."""
 
@@ -103,6 +113,8 @@ def exit_code(error: ControlPlaneError) -> ExitCode:
         return ExitCode.UNFINISHED
     if isinstance(error, TamperingFound):
         return ExitCode.TAMPERED
+    if isinstance(error, NotWell):
+        return ExitCode[str(error.extra["health"]).upper()]
     return _BY_CODE.get(error.code) or _BY_STATUS.get(error.status, ExitCode.UNEXPECTED)
 
 

@@ -25,6 +25,7 @@ DOORS = [
     ("GET", f"tenants/{ANY}", {"tenants:read"}),
     ("PATCH", f"tenants/{ANY}", {"tenants:write"}),
     ("DELETE", f"tenants/{ANY}", {"tenants:write"}),
+    ("GET", f"tenants/{ANY}/health", {"tenants:read"}),
     ("POST", f"tenants/{ANY}/suspend", {"tenants:write"}),
     ("POST", f"tenants/{ANY}/resume", {"tenants:write"}),
     ("POST", f"tenants/{ANY}/undelete", {"tenants:write"}),
