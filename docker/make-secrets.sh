@@ -38,6 +38,9 @@ keep field_encryption_keys "$(random 32)"
 keep audit_signing_key "$(random 32)"
 # To rotate put a new one in front, separated by a comma; backups need the old one as long as they are kept.
 keep backup_encryption_keys "first:$(random 32)"
+# What Prometheus shows to the web server, and the password of Grafana's `admin` (profile `monitoring`).
+keep metrics_token "$(password)"
+keep grafana_password "$(password)"
 # The same passwords in the form each program reads.
 keep database_url "postgres://controlplane:$(cat controlplane_password)@postgres:5432/controlplane"
 keep superuser_url "postgres://postgres:$(cat postgres_password)@postgres:5432/controlplane"
@@ -60,6 +63,8 @@ secret_key              Django's SECRET_KEY
 field_encryption_keys   Fernet keys, the newest first, separated by commas
 audit_signing_key       signs the audit log's checkpoints (docs/audit.md)
 backup_encryption_keys  wrap the keys of backups (docs/backups.md)
+metrics_token           reads /metrics; Prometheus has it
+grafana_password        of Grafana's login admin
 TEXT
     chmod 0444 README
 fi

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from monitoring.prometheus import config
+from monitoring.prometheus import config, dashboards
 from monitoring.prometheus.config import Places
 from monitoring.prometheus.rule_tests import cases_file
 from monitoring.prometheus.rules import rules_file
@@ -20,12 +21,17 @@ AS_SHIPPED = Places()
 def generated(places: Places = AS_SHIPPED) -> dict[str, str]:
     """Each file's text by its path below the directory."""
     documents: dict[str, Mapping[str, Any]] = {
-        "prometheus.yml": config.prometheus(places),
-        "alertmanager.yml": config.alertmanager(),
-        "rules.yml": rules_file(places.pages_at),
-        "rules.test.yml": cases_file(places.pages_at),
+        "prometheus/prometheus.yml": config.prometheus(places),
+        "prometheus/alertmanager.yml": config.alertmanager(),
+        "prometheus/rules.yml": rules_file(places.pages_at),
+        "prometheus/rules.test.yml": cases_file(places.pages_at),
     }
-    return {path: _yaml(document) for path, document in documents.items()}
+    documents |= {f"grafana/provisioning/{path}": document for path, document in dashboards.provisioning().items()}
+    boards = {
+        f"grafana/dashboards/{name}.json": json.dumps(document, indent=2) + "\n"
+        for name, document in dashboards.dashboards().items()
+    }
+    return {path: _yaml(document) for path, document in documents.items()} | boards
 
 
 def write(directory: Path, files: Mapping[str, str]) -> list[str]:

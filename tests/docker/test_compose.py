@@ -7,19 +7,25 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from controlplane.embedded.postgres import SETTINGS
 from tenants.pooling import main_text
 from tests.docker.files import DOCKER, compose, services, stages
 from tests.docker.names import compose_names, documented
 
-EXPECTED = {"postgres", "redis", "pgbouncer", "migrate", "web", "worker", "beat", "reaper", "sealer"}
+MONITORING = {"prometheus", "alertmanager", "grafana"}
+EXPECTED = {"postgres", "redis", "pgbouncer", "migrate", "web", "worker", "beat", "reaper", "sealer"} | MONITORING
 OURS = {"migrate", "web", "worker", "beat", "reaper", "sealer"}
 ONE_SHOT = {"migrate"}
 
 
 def test_the_services() -> None:
     assert set(services()) == EXPECTED
+    profiles = {name: service["profiles"] for name, service in services().items() if "profiles" in service}
+    assert profiles == {name: ["monitoring"] for name in MONITORING}
+    for name in EXPECTED - MONITORING:
+        assert not MONITORING & services()[name].get("depends_on", {}).keys()
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
@@ -52,7 +58,7 @@ def test_each_service_is_confined(name: str) -> None:
 def test_images_are_pinned(name: str) -> None:
     image = re.sub(r"\$\{CONTROLPLANE_VERSION:-([^}]+)\}", r"\1", services()[name]["image"])
     tag = image.rpartition(":")[2]
-    assert re.match(r"\d+\.\d+", tag), image
+    assert re.match(r"v?\d+\.\d+", tag), image
     assert "latest" not in image
 
 
@@ -64,11 +70,12 @@ def test_the_server_and_its_client_are_of_one_version() -> None:
     assert text.count(f"ARG POSTGRES_MAJOR={major[1]}\n") == text.count("ARG POSTGRES_MAJOR=") == 2
 
 
-def test_only_web_and_pooler_are_published_and_only_here() -> None:
+def test_only_web_pooler_and_grafana_are_published_and_only_here() -> None:
     published = {name: service["ports"] for name, service in services().items() if "ports" in service}
     assert published == {
         "web": ["${WEB_BIND:-127.0.0.1:8000}:8000"],
         "pgbouncer": ["${POOLER_BIND:-127.0.0.1:6432}:6432"],
+        "grafana": ["${GRAFANA_BIND:-127.0.0.1:3000}:3000"],
     }
 
 
@@ -77,7 +84,7 @@ def test_networks() -> None:
     members = {name: set(service["networks"]) for name, service in services().items()}
     assert {name for name, networks in members.items() if "tenants" in networks} == {"pgbouncer"}
     assert all("backend" in networks for networks in members.values())
-    for name in ("postgres", "redis", "migrate", "beat"):
+    for name in ("postgres", "redis", "migrate", "beat", "prometheus"):
         assert members[name] == {"backend"}
 
 
@@ -169,6 +176,21 @@ def test_names_in_compose_mean_something() -> None:
     offered = dict(re.findall(r"^#([A-Z_]+)=(.*)$", example, re.MULTILINE))
     text = (DOCKER / "compose.yaml").read_text(encoding="utf-8")
     assert offered == dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", text))
+
+
+def test_prometheus_finds_what_it_asks_and_may() -> None:
+    config = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    web = services()["web"]["environment"]
+    assert web["ALLOWED_HOSTS"].split(",")[-1] == "web"
+    for job in config["scrape_configs"]:
+        assert job["static_configs"] == [{"targets": ["web:8000"]}]
+        assert job["authorization"]["credentials_file"] == web["METRICS_TOKEN_FILE"] == "/run/secrets/metrics_token"
+    for name in ("web", "prometheus"):
+        assert "metrics_token" in services()[name]["secrets"]
+    assert config["alerting"]["alertmanagers"] == [{"static_configs": [{"targets": ["alertmanager:9093"]}]}]
+    source = DOCKER / "grafana" / "provisioning" / "datasources" / "controlplane.yml"
+    [found] = yaml.safe_load(source.read_text(encoding="utf-8"))["datasources"]
+    assert found["url"] == "http://prometheus:9090"
 
 
 def test_mounted_files_exist() -> None:

@@ -31,7 +31,7 @@ def test_shapes(tmp_path: Path) -> None:
     assert made["pgbouncer_userlist"] == f'"cp_pooler" "{made["pgbouncer_password"]}"'
     assert made["pooler_url"] == f"postgres://cp_pooler:{made['pgbouncer_password']}@pgbouncer:6432/pgbouncer"
     passwords = {value for name, value in made.items() if name.endswith("_password")}
-    assert len(passwords) == 4
+    assert len(passwords) == 5
     assert min(map(len, passwords)) >= 40
 
 

@@ -44,13 +44,13 @@ def made(directory: Path, *options: str) -> list[str]:
 
 
 def test_what_is_committed_is_what_would_be_made(tmp_path: Path) -> None:
-    call_command("prometheus_files", "--check", str(COMMITTED))
-    assert "rules.yml" in made(tmp_path)
+    call_command("prometheus_files", "--check", str(DOCKER))
+    assert "prometheus/rules.yml" in made(tmp_path)
     assert made(tmp_path) == []
-    (tmp_path / "rules.yml").write_text("groups: []\n", encoding="utf-8")
+    (tmp_path / "prometheus" / "rules.yml").write_text("groups: []\n", encoding="utf-8")
     with pytest.raises(CommandError, match=r"rules\.yml"):
         call_command("prometheus_files", "--check", str(tmp_path))
-    assert made(tmp_path) == ["rules.yml"]
+    assert made(tmp_path) == ["prometheus/rules.yml"]
 
 
 def test_each_shipped_rule_is_there_with_its_page() -> None:
@@ -91,8 +91,8 @@ def test_promtool_and_amtool_like_them(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("t", encoding="utf-8")
     made(tmp_path, "--token-file", str(token), "--target", "localhost:1", "--runbooks", "https://ops.example.com/books")
-    tool("promtool", "check", "config", "prometheus.yml", cwd=tmp_path)
-    text = (tmp_path / "rules.yml").read_text(encoding="utf-8")
+    tool("promtool", "check", "config", "prometheus.yml", cwd=tmp_path / "prometheus")
+    text = (tmp_path / "prometheus" / "rules.yml").read_text(encoding="utf-8")
     assert "runbook_url: https://ops.example.com/books/creation-slow" in text
 
 

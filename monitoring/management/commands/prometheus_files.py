@@ -18,16 +18,16 @@ SHIPPED = Places()
 
 class Command(ControlPlaneCommand):
     help = (
-        "Make the files for Prometheus and Alertmanager from the rules that alerts go by: prometheus.yml, rules.yml, "
-        "rules.test.yml (promtool test rules) and alertmanager.yml, and Grafana's dashboards. With --write into a "
-        "directory; with --check only compared with what is there, and the exit code is not 0 when anything differs. "
-        "Neither: their paths.\n\n"
+        "Make the files for Prometheus and Alertmanager from the rules that alerts go by (prometheus/prometheus.yml, "
+        "rules.yml, rules.test.yml for promtool, alertmanager.yml), and Grafana's dashboards (grafana/). With --write "
+        "into a directory; with --check only compared with what is there, and the exit code is not 0 when anything "
+        "differs. Neither: their paths.\n\n"
         "They hold the rules as they are shipped. Rules that were edited here are evaluated here; have alerts sent to "
         "an Alertmanager by a notification channel instead, or by both."
     )
     examples = """
-  manage.py prometheus_files --check docker/prometheus
-  manage.py prometheus_files --write /etc/prometheus --target controlplane.internal:8000 \\
+  manage.py prometheus_files --check docker
+  manage.py prometheus_files --write made --target controlplane.internal:8000 \\
       --alertmanager 127.0.0.1:9093 --token-file /etc/prometheus/token \\
       --runbooks https://controlplane.example.com/admin/runbooks
 """
