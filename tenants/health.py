@@ -50,6 +50,16 @@ class Check:
     unit: str = ""
     taken_at: datetime | None = None
 
+    @property
+    def title(self) -> str:
+        """Its name for people."""
+        return self.name.replace("_", " ").capitalize()
+
+    @property
+    def tone(self) -> str:
+        """Its colour in the admin."""
+        return {Status.OK: "success", Status.WARNING: "warning", Status.CRITICAL: "danger"}.get(self.status, "info")
+
     def but(self, **changes: Any) -> Check:
         """The same with some of it changed."""
         return replace(self, **changes)

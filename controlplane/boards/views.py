@@ -20,6 +20,7 @@ from controlplane.boards import tenant as tenant_board
 from controlplane.boards.alerts import firing
 from controlplane.boards.charts import Plot, milliseconds
 from monitoring.alerts.handling import acknowledge, get_alert
+from monitoring.health import tenant_health
 from monitoring.history import SPANS, Span, span_of
 from monitoring.probes import worst_statements
 from tenants.admin.base import require
@@ -144,7 +145,10 @@ def tenant_charts(request: HttpRequest, tenant_id: UUID) -> HttpResponse:
 def tenant_summary(request: HttpRequest, tenant_id: UUID) -> HttpResponse:
     """A few lines for the tenant's own page."""
     tenant = _tenant(request, tenant_id)
-    context = {"tenant": tenant, "sparklines": tenant_board.sparklines(tenant), "refresh_seconds": REFRESH_SECONDS}
+    context = {
+        "tenant": tenant, "sparklines": tenant_board.sparklines(tenant), "health": tenant_health(tenant=tenant),
+        "refresh_seconds": REFRESH_SECONDS,
+    }  # fmt: skip
     return render(request, "controlplane/boards/tenant_summary.html", context)
 
 

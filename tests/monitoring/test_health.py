@@ -346,3 +346,15 @@ def test_the_command_tells_by_its_exit_code(tenant: Tenant) -> None:
     assert ran.code == 10
     assert "50 of 50 connections" in " ".join(ran.out.split())
     assert manage("tenant_health", "nobody-of-that-name").code == 4
+
+
+def test_the_tenants_page_in_the_admin_shows_the_same(tenant: Tenant, admin_client: Any) -> None:
+    settle(tenant)
+    sample(tenant, connections=41)
+    response = admin_client.get(f"/admin/boards/tenant/{tenant.pk}/summary/")
+    assert response.status_code == 200
+    page = " ".join(response.content.decode().split())
+    assert "Health: warning" in page
+    assert "41 of 50 connections are in use." in page
+    for check in known(tenant).values():
+        assert check.title in page
