@@ -18,7 +18,7 @@ from django.utils import timezone
 from monitoring.alerts import http, messages
 from monitoring.alerts.messages import Message
 from monitoring.models import Notification, NotificationChannel
-from tenants import secrets
+from tenants import metrics, secrets
 from tenants.exceptions import ControlPlaneError
 
 State, Kind = Notification.State, NotificationChannel.Kind
@@ -63,6 +63,7 @@ def claim(now: datetime | None = None) -> Notification | None:
 def attempt(notification: Notification) -> bool:
     """Send a claimed message, and write down how that went. Returns whether it was sent."""
     status, error = _try(notification)
+    metrics.notified(notification.channel.kind, "failed" if error else "sent")
     now = timezone.now()
     mine = Notification.objects.filter(
         pk=notification.pk, state=State.SENDING, attempts=notification.attempts

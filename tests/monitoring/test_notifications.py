@@ -20,6 +20,7 @@ from django.utils import timezone
 from monitoring.alerts import channels, http, sending
 from monitoring.alerts.evaluate import evaluate
 from monitoring.models import Alert, Notification, NotificationChannel
+from tenants import metrics
 from tenants.exceptions import Conflict, InvalidInput
 from tenants.models import AuditEvent
 from tests.commands.support import call, refusal, text
@@ -127,6 +128,29 @@ def test_what_a_mail_server_refuses_is_tried_again(gauge: Dial, settings: Any) -
         with pytest.raises(http.DeliveryFailed, match="SMTPRecipientsRefused"):
             channels.test_channel(channel=channel, actor=ACTOR, source=SOURCE)
         assert server.got == []
+
+
+def test_each_try_is_counted_for_prometheus(gauge: Dial, receiver: Receiver) -> None:
+    def counted(outcome: str) -> float:
+        [value] = [
+            sample.value
+            for sample in next(iter(metrics.NOTIFICATIONS.collect())).samples
+            if sample.labels == {"channel": "webhook", "outcome": outcome}
+        ] or [0.0]
+        return value
+
+    channel, cluster = a_channel("webhook", receiver.url), a_cluster()
+    gauge.rule()
+    failed, sent = counted("failed"), counted("sent")
+    receiver.answer = 503
+    gauge.values = {cluster.pk: 11}
+    evaluate()
+    sending.send_due()
+    assert (counted("failed"), counted("sent")) == (failed + 1, sent)
+    receiver.answer = 200
+    Notification.objects.filter(channel=channel).update(due_at=timezone.now())
+    sending.send_due()
+    assert (counted("failed"), counted("sent")) == (failed + 1, sent + 1)
 
 
 def test_failures_are_tried_again_later_and_later_in_order_and_given_up(gauge: Dial, receiver: Receiver) -> None:
