@@ -15,6 +15,7 @@ from controlplane.boards.cluster import label_of
 from controlplane.boards.shown import is_fresh, per_day, value_text
 from monitoring import history, readings
 from monitoring.catalogue import metric
+from monitoring.health import tenant_health
 from monitoring.history import SPANS, Series, Span
 from monitoring.models import ProbeState, TenantActivity, TenantSize
 from tenants.models import Tenant
@@ -189,4 +190,5 @@ def _runs(points: Sequence[tuple[float, float] | None]) -> list[list[tuple[float
 
 def context(tenant: Tenant) -> dict[str, Any]:
     """What its page shows beside the charts."""
-    return {"tenant": tenant, "figures": figures(tenant), "at": timezone.localtime()}
+    health = tenant_health(tenant=tenant)
+    return {"tenant": tenant, "figures": figures(tenant), "health": health, "at": timezone.localtime()}

@@ -290,6 +290,17 @@ def test_no_alert_is_no_good_news_when_nobody_evaluates(browse: Any) -> None:
     assert re.search(r"rules evaluated: \d+ m?s ago None fires", text_of(client.get(url("fleet"))))
 
 
+def test_a_tenants_board_says_how_each_check_stands(browse: Any, tenant: Any) -> None:
+    from monitoring.health import tenant_health
+
+    page = browse("viewer").get(url("board_tenant", tenant.pk)).content.decode()
+    block = page.split('id="tenant-health"')[1].split("</section>")[0]
+    health = tenant_health(tenant=tenant)
+    assert re.findall(r'<th scope="row">([^<]+)</th>', block) == [check.title for check in health.checks]
+    assert len(health.checks) >= 5
+    assert f"Health: {health.status}." in block
+
+
 def test_a_tenants_worst_statements_are_asked_of_its_server(browse: Any, tenant: Any, living: Any) -> None:
     client = browse("viewer")
     page = text_of(client.get(url("board_tenant_statements", tenant.pk)))
@@ -350,7 +361,7 @@ def test_their_queries_do_not_grow_with_tenants(browse: Any, watched: Any, livin
     queries()  # the first look of a session writes down when that was
     before = queries()
     more = living(20)
-    measure(watched, [one.pk for one in more], hours=0.02)
+    measure(watched, [one.pk for one in (*first, *more)], hours=0.02)
     grow(watched, [one.pk for one in more])
     assert queries() == before
     assert max(before.values()) <= 40
