@@ -18,7 +18,7 @@ EMBEDDED := setpriv --pdeathsig TERM $(BIN)/python -m controlplane.embedded
 JOBS ?= 2
 ARGS ?=
 
-.PHONY: help run test attack lint fmt bench bench-audit bench-backups clean clean-data
+.PHONY: help run test attack lint fmt bench bench-audit bench-backups bench-monitoring clean clean-data
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -51,6 +51,9 @@ bench-audit: $(NEEDED_STAMP) ## measure the audit log on durable servers (ARGS="
 
 bench-backups: $(NEEDED_STAMP) ## measure backups on durable servers (ARGS="--size 256")
 	@exec $(EMBEDDED) exec --durable -- $(BIN)/python manage.py bench_backups $(ARGS)
+
+bench-monitoring: $(NEEDED_STAMP) ## measure probes, samples and rollups on durable servers (ARGS="--tenants 200")
+	@exec $(EMBEDDED) exec --durable -- $(BIN)/python manage.py bench_monitoring $(ARGS)
 
 clean: ## remove the virtual environment and caches (data stays)
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles

@@ -44,3 +44,21 @@ INSERT INTO {table} (
 SELECT at, 2000, 1990, 8, 2, (busy * 5)::int, (busy * 4)::int, 0, 0, busy, 0, 5, 5, 10, 0
 FROM generate_series(%(begin)s::timestamptz, %(end)s, %(every)s) at,
      LATERAL (SELECT 0.5 + 0.5 * sin(extract(epoch FROM at) / 86400 * 2 * pi())) day (busy);
+
+-- name: make_schemas
+-- Schemas with so many tables each, of which every second one has rows; a key, an index and a TOAST table each.
+DO $$
+DECLARE
+  name text;
+BEGIN
+  FOREACH name IN ARRAY string_to_array('{schemas}', ',') LOOP
+    EXECUTE format('CREATE SCHEMA %I', name);
+    FOR number IN 1..{tables} LOOP
+      EXECUTE format('CREATE TABLE %1$I.t%2$s (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a int, b text)', name, number);
+      EXECUTE format('CREATE INDEX ON %1$I.t%2$s (a)', name, number);
+      IF number % 2 = 1 THEN
+        EXECUTE format('INSERT INTO %1$I.t%2$s (a, b) SELECT g, md5(g::text) FROM generate_series(1, 20) g', name, number);
+      END IF;
+    END LOOP;
+  END LOOP;
+END $$

@@ -6,10 +6,13 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import quote
 
+import psycopg
 from django.conf import settings
 from django.db import connection
 from psycopg import sql
@@ -41,7 +44,19 @@ def registry() -> Iterator[dict[str, str]]:
             with _moved(name):
                 yield environment
         finally:
-            held.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            _drop(held, name)
+
+
+def _drop(held: psycopg.Connection[Any], name: str) -> None:
+    """What is a superuser's (autovacuum) we may not end: without FORCE the server ends that itself."""
+    for force in (True, False) * 10:
+        how = sql.SQL(" WITH (FORCE)" if force else "")
+        try:
+            held.execute(sql.SQL("DROP DATABASE IF EXISTS {}{}").format(sql.Identifier(name), how))
+            return
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectInUse):
+            time.sleep(0.5)
+    raise ControlPlaneError(f"The benchmark's database {name} could not be dropped.", code="bench_failed")
 
 
 @contextmanager

@@ -1,0 +1,95 @@
+"""`manage.py bench_monitoring`: what it costs to look at a fleet, to write down what is seen, and to roll it up."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from django.core.management.base import CommandParser
+from django.db import connection
+
+from monitoring.bench import measure
+from monitoring.bench.fleet import fleet
+from tenants.management.base import ControlPlaneCommand
+from tenants.management.lookup import natural
+from tenants.management.output import Output
+
+SWEEP_SECONDS, SWEEP_QUERIES = 5, 20
+
+
+class Command(ControlPlaneCommand):
+    help = (
+        "Measure monitoring in one run, in a database of its own beside the control plane's, which is dropped at the "
+        "end: full sweeps of fleets of these sizes, how fast samples are written (COPY against bulk_create, in turns), "
+        "and how fast they are rolled up. Statements are measured too where SUPERUSER_DATABASE_URL is given, as "
+        "it is on embedded servers. On durable servers: make bench-monitoring."
+    )
+    examples = """
+  manage.py bench_monitoring
+  manage.py bench_monitoring --tenants 200 --tables 5 --rounds 3 --json
+"""
+
+    def arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--tenants", type=natural, action="append", metavar="N", help="size of a fleet (default 1000 and 2000)"
+        )
+        parser.add_argument("--tables", type=natural, default=20, help="of each tenant (default 20)")
+        parser.add_argument("--rounds", type=natural, default=5, help="sweeps that count (default 5)")
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        sizes = sorted(options["tenants"] or [1000, 2000])
+        with fleet(options["tables"], self.out.remark) as made:
+            swept, more = [], {}
+            for number in sizes:
+                made.grow(number)
+                self.out.remark(f"sweeping {number:,} tenants …")
+                swept.append(measure.sweeps(made, options["rounds"]))
+            self.out.remark("writing …")
+            wrote = measure.ingest(made)
+            self.out.remark("rolling up …")
+            rolled = measure.rolling(made)
+            for name, further in measure.MORE.items():
+                self.out.remark(f"{name} …")
+                more[name] = further(made)
+            return {
+                **self._facts(), "statements_counted": made.counts_statements, "sweeps": swept, "writing": wrote,
+                "rolling_up": rolled, **more, "goals": self._goals(swept),
+            }  # fmt: skip
+
+    def _facts(self) -> dict[str, Any]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('server_version'), current_setting('fsync')")
+            version, fsync = cursor.fetchone()
+        return {"postgresql": version, "fsync": fsync, "load": round(os.getloadavg()[0], 1), "cpus": os.cpu_count()}
+
+    def _goals(self, swept: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        goals = []
+        for row in swept:
+            for name, key, limit in (
+                ("seconds of a sweep", "median_seconds", SWEEP_SECONDS),
+                ("statements of a sweep", "queries", SWEEP_QUERIES),
+            ):
+                title = f"{row['tenants']:,} tenants: {name}"
+                goals.append({"goal": title, "measured": row[key], "limit": limit, "met": row[key] <= limit})
+        return goals
+
+    def show(self, document: dict[str, Any], out: Output, **options: Any) -> None:
+        facts = ("postgresql", "fsync", "cpus", "load", "statements_counted")
+        out.facts("monitoring", {key: document[key] for key in facts})
+        columns = ["tenants", "tables", "first_seconds", "median_seconds", "slowest_seconds", "queries", "rows"]
+        probes = list(document["sweeps"][0]["median_ms"])
+        out.table(
+            [*(name.replace("_", " ") for name in columns), *(f"{name} ms" for name in probes)],
+            [[*(row[name] for name in columns), *row["median_ms"].values()] for row in document["sweeps"]],
+        )
+        out.facts("writing", document["writing"])
+        out.facts("rolling up", document["rolling_up"])
+        for name in measure.MORE:
+            out.facts(name, document[name])
+        out.table(
+            ["goal", "measured", "limit", ""],
+            [
+                [row["goal"], row["measured"], row["limit"], "met" if row["met"] else "MISSED"]
+                for row in document["goals"]
+            ],
+        )
