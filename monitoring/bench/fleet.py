@@ -22,6 +22,7 @@ QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 BY: dict[str, Any] = {"actor": SYSTEM, "source": Source(channel="command")}
 # So many schemas are made in one transaction: each of its locks takes room in the server's memory.
 BATCH = 20
+PREFIX = "cpbench_monitoring_"
 
 
 class Fleet:
@@ -90,7 +91,7 @@ class Fleet:
 @contextmanager
 def fleet(tables: int, tell: Callable[[str], None]) -> Iterator[Fleet]:
     """An empty fleet in a database of its own, of which nothing stays."""
-    with registry():
+    with registry(PREFIX):
         made = Fleet(tables, tell)
         try:
             yield made

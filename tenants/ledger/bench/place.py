@@ -30,9 +30,9 @@ def own_dsn() -> Dsn:
 
 
 @contextmanager
-def registry() -> Iterator[dict[str, str]]:
+def registry(prefix: str = PREFIX) -> Iterator[dict[str, str]]:
     """Django's connections of this process are on an empty, migrated database; yields the environment that names it."""
-    dsn, name = own_dsn(), PREFIX + secrets.token_hex(6)
+    dsn, name = own_dsn(), prefix + secrets.token_hex(6)
     with connect(dsn, autocommit=True, statement_timeout_ms=600_000) as held:
         held.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         try:
