@@ -44,6 +44,7 @@ class Command(ControlPlaneCommand):
                 made.grow(number)
                 self.out.remark(f"sweeping {number:,} tenants …")
                 swept.append(measure.sweeps(made, options["rounds"]))
+                self.out.remark(f"{swept[-1]['median_seconds']} s: {swept[-1]['median_ms']} ms")
             self.out.remark("writing …")
             wrote = measure.ingest(made)
             self.out.remark("rolling up …")
