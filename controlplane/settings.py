@@ -276,6 +276,7 @@ CELERY_BEAT_SCHEDULE = {
     "look-at-tenants": {"task": "monitoring.look_at_tenants", "schedule": 60.0, "options": {"expires": 60}},
     "evaluate-alerts": {"task": "monitoring.evaluate_alerts", "schedule": 15.0, "options": {"expires": 15}},
     "send-notifications": {"task": "monitoring.send_notifications", "schedule": 5.0, "options": {"expires": 5}},
+    "forget-old-alerts": {"task": "monitoring.forget_old_alerts", "schedule": crontab(hour=4, minute=13)},
     "roll-up-samples": {"task": "monitoring.roll_up", "schedule": 60.0, "options": {"expires": 60}},
     "roll-up-days": {"task": "monitoring.roll_up_days", "schedule": crontab(minute=43)},
     "drop-old-samples": {"task": "monitoring.drop_old_samples", "schedule": crontab(hour=4, minute=7)},

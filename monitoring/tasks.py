@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from monitoring import health, partitions, rollups, sweep
 from monitoring.alerts import evaluate as evaluation
-from monitoring.alerts import sending
+from monitoring.alerts import retention, sending
 from tenants.models import Cluster
 
 
@@ -22,6 +22,12 @@ def evaluate_alerts() -> int:
 def send_notifications() -> int:
     """Send what is due."""
     return sending.send_due()
+
+
+@shared_task(name="monitoring.forget_old_alerts")
+def forget_old_alerts() -> int:
+    """Remove what ended long ago."""
+    return retention.forget_old(timezone.now())
 
 
 @shared_task(name="monitoring.sweep_clusters")

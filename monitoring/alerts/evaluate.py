@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -21,9 +22,11 @@ from monitoring.alerts.figures import Figure, Figures, Subject, concerns, newest
 from monitoring.alerts.states import advance, holds
 from monitoring.catalogue import METRICS, Scope, Unit
 from monitoring.models import Alert, AlertRule, AlertTransition
+from tenants.postgres import load_queries
 
 State = Alert.State
-SEEN = ["value", "seen_at", "clear_since", "no_data_since"]
+SEEN = ("id", "value", "seen_at", "clear_since", "no_data_since", "summary", "description")
+QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 GONE, DISABLED, ELSEWHERE, OVER = (
     "It is gone.",
     "The rule is disabled.",
@@ -180,7 +183,8 @@ def _next(rule: AlertRule, alert: Alert, figures: Figures, known: dict[str, Subj
 def _save_seen(alerts: Iterable[Alert]) -> None:
     rows = list(alerts)
     if rows:
-        Alert.objects.bulk_update(rows, [*SEEN, "summary", "description"], batch_size=500)
+        with connection.cursor() as cursor:
+            cursor.execute(QUERIES["save_seen"], {name: [getattr(row, name) for row in rows] for name in SEEN})
 
 
 def _enter(changes: Sequence[Change], now: datetime) -> Counter[str]:

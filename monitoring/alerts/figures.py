@@ -102,7 +102,7 @@ def _told(metric: Metric, now: datetime) -> Figures:
     except Exception as error:
         log.exception("alerts.fact_failed", extra={"metric": name})
         return Figures(trouble=f"The figure could not be read: {type(error).__name__}.")
-    every = {key_of(metric.scope, fact.tenant, fact.cluster): Figure(fact.value, now) for fact in told}
+    every = {key_of(metric.scope, fact.tenant, fact.cluster): Figure(float(fact.value), now) for fact in told}
     return Figures(every, complete=True)
 
 

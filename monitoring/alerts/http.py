@@ -133,7 +133,7 @@ def _connection(parts: SplitResult, address: Address, port: int) -> HTTPConnecti
     if parts.scheme == "http":
         return HTTPConnection(str(address), port, timeout=CONNECT_SECONDS)
     return HTTPSConnection(
-        str(address), port, timeout=CONNECT_SECONDS, server_hostname=parts.hostname, assert_hostname=parts.hostname,
+        str(address), port, timeout=CONNECT_SECONDS, server_hostname=parts.hostname,
         ssl_context=ssl.create_default_context(),
     )  # fmt: skip
 

@@ -272,7 +272,7 @@ STEP = st.tuples(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     for_seconds=st.sampled_from([0, 30]), keep=st.sampled_from([0, 30]), clear=st.sampled_from([None, 8.0]),
     steps=st.lists(STEP, min_size=3, max_size=14),
@@ -335,3 +335,21 @@ def test_reminders_are_written_by_one_of_two(gauge: Dial, channel: NotificationC
     before = told(rule, channel)
     deliveries.remind(at(3600))
     assert told(rule, channel) == before
+
+
+def test_what_ended_long_ago_is_forgotten(gauge: Dial, channel: NotificationChannel, settings: Any) -> None:
+    from monitoring.alerts.retention import forget_old
+
+    settings.MONITORING_DAILY_DAYS = 100
+    old, young = a_cluster(), a_cluster()
+    rule = gauge.rule()
+    long_ago = START - timedelta(days=101)
+    for now, values in ((long_ago, {old.pk: 11}), (long_ago, {}), (START, {young.pk: 11}), (at(15), {})):
+        gauge.values = values
+        evaluate(now=now)
+        AlertRule.objects.filter(pk=rule.pk).update(evaluated_at=None)
+    Notification.objects.filter(rule=rule).update(state="sent", closed_at=START)
+    assert Notification.objects.filter(rule=rule, channel=channel).count() == 1  # the same message waited for all of it
+    assert forget_old(START) >= 1
+    assert [alert.cluster for alert in Alert.objects.filter(rule=rule)] == [young]
+    assert Notification.objects.filter(rule=rule, channel=channel).count() == 1

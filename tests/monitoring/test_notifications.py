@@ -25,7 +25,7 @@ from tenants.exceptions import Conflict, InvalidInput
 from tenants.models import AuditEvent
 from tests.commands.support import call, refusal, text
 from tests.monitoring.dials import Dial, a_cluster, dial
-from tests.monitoring.receivers import Receiver, http_receiver, smtp_receiver
+from tests.monitoring.receivers import Receiver, certificate_for, http_receiver, smtp_receiver
 from tests.support.fixtures import ACTOR, SOURCE, fresh_slug
 from tests.support.processes import free_port
 
@@ -261,6 +261,23 @@ def test_it_is_connected_to_what_was_checked(receiver: Receiver, monkeypatch: py
     assert http.post(f"http://rebound.example:{receiver.port}/", b"{}", {}).status == 200
     assert asked.count("rebound.example") == 1
     assert receiver.got[0].headers["Host"] == f"rebound.example:{receiver.port}"
+
+
+def test_certificates_are_checked_against_the_name_not_the_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = certificate_for("hooks.example", tmp_path / "certificate.pem")
+    real = http.socket.getaddrinfo
+    monkeypatch.setattr(http.socket, "getaddrinfo", lambda host, *args, **more: real("127.0.0.1", *args, **more))
+    with http_receiver(file) as receiver:
+        url = f"https://hooks.example:{receiver.port}/"
+        with pytest.raises(http.DeliveryFailed, match="certificate is not accepted"):
+            http.post(url, b"{}", {})
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        assert http.post(url, b"{}", {}).status == 200
+        with pytest.raises(http.DeliveryFailed, match="certificate is not accepted"):
+            http.post(url.replace("hooks", "others"), b"{}", {})
+        assert len(receiver.got) == 1
 
 
 def test_one_private_address_among_public_ones_is_enough(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
