@@ -179,9 +179,10 @@ def remove_unfinished(backup: Backup) -> None:
 
 def _note_failure(backup: Backup, now: datetime, text: str) -> None:
     """The tenant is due again soon: after a pause that doubles, a few times; then at its next time."""
-    status = BackupStatus.objects.filter(tenant=backup.tenant).first()
-    if status is None:
+    if backup.tenant is None:
         return
+    # A backup by hand can come before the scheduler has seen the tenant; who has no row would not be told of.
+    status, _ = BackupStatus.objects.get_or_create(tenant=backup.tenant)
     status.failures += 1
     status.last_error, status.last_attempt_at = text, now
     if status.failures <= MOST_RETRIES and backup.origin == Backup.Origin.SCHEDULED:

@@ -23,7 +23,7 @@ from backups.services import due, policies, removal, take, verify
 from backups.services.common import keyring
 from backups.storage.opening import open_storage
 from provisioning import services
-from tenants import operations
+from tenants import facts, operations
 from tenants.exceptions import Conflict, InvalidInput
 from tenants.models import Operation
 from tests.backups.support import (
@@ -165,6 +165,23 @@ def test_what_fails_leaves_nothing_and_is_due_again(tenant: Any, disk: Any, tmp_
     assert backup.operation.state == "failed"
     assert events("backup.fail", backup).get().outcome == "failure"
     assert not BackupCopy.objects.filter(backup=backup, state__in=["writing", "stored"]).exists()
+
+
+def test_a_failure_before_the_scheduler_knows_the_tenant_is_counted(tenant: Any, disk: Any, tmp_path: Path) -> None:
+    mine = tenant()
+    place = tmp_path / "full"
+    place.write_text("a file where a directory is needed")
+    Storage.objects.filter(pk=disk.pk).update(config={"path": str(place)})
+    assert not BackupStatus.objects.filter(tenant=mine).exists()
+    asked = take.backup_tenant(tenant_id=mine.pk, **BY)
+    operations.work(asked.operation.pk)
+    status = BackupStatus.objects.get(tenant=mine)
+    assert (status.failures, status.next_at) == (1, None)
+    assert status.last_error
+    assert mine.pk in {fact.tenant for fact in facts.collect("tenant.backup_failed") if fact.value}
+    due.plan_ahead()  # and then it has its time as every other has
+    status.refresh_from_db()
+    assert (status.failures, status.next_at is not None) == (1, True)
 
 
 def test_a_running_backup_is_cancelled_and_leaves_nothing(tenant: Any, tmp_path: Path) -> None:
