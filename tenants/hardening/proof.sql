@@ -93,6 +93,10 @@ WITH ns AS (
     SELECT 'routine', ns.home, p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', p.proowner, ns.owner,
            coalesce(p.proacl, acldefault('f', p.proowner))
     FROM pg_catalog.pg_proc p JOIN ns ON ns.oid = p.pronamespace
+    -- A range type's constructors are PostgreSQL's own: they belong to the first superuser, and only build a value.
+    WHERE NOT (p.prolang = (SELECT oid FROM pg_catalog.pg_language WHERE lanname = 'internal') AND EXISTS (
+        SELECT FROM pg_catalog.pg_depend d
+        WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'i' AND d.refclassid = 'pg_type'::regclass))
     UNION ALL
     SELECT 'type', ns.home, t.typname, t.typowner, ns.owner, coalesce(t.typacl, acldefault('T', t.typowner))
     FROM pg_catalog.pg_type t JOIN ns ON ns.oid = t.typnamespace

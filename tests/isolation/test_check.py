@@ -12,18 +12,20 @@ import pytest
 from django.test import override_settings
 from psycopg import sql
 
-from provisioning import isolation, services, slots
+from provisioning import imports, isolation, services, slots
 from provisioning.isolation.check import PURPOSE, check_isolation
 from tenants import plans
 from tenants.hardening.proof import prove
 from tenants.models import AuditEvent, Cluster, IsolationFinding, Tenant, TenantProbe
 from tenants.postgres import connect
 from tenants.schemas import roles
+from tenants.schemas.compiler import SqlDirectory
 from tests.commands.support import call, refusal, text
 from tests.isolation.arena import SERVERS, Server, cluster_at, empty_cluster, shared_roles, superuser, touches_all
 from tests.support.fixtures import ACTOR, SOURCE, fresh_slug
 
 WHO: dict[str, Any] = {"actor": ACTOR, "source": SOURCE}
+REFERENCE = Path(imports.__file__).parent / "reference" / "trading"
 NINE = {
     "read", "write", "become_another", "become_owner", "join_another", "make_in_public", "make_in_another",
     "control_plane", "another_database",
@@ -91,6 +93,17 @@ def test_a_clean_fleet_gives_no_finding(fleet: Fleet) -> None:
         assert probe.ok
         assert set(probe.results.values()) == {"denied"}, probe.results
         assert set(probe.results) - {"another_tenants_database"} == NINE
+
+
+def test_the_reference_template_gives_no_finding_either(fleet: Fleet) -> None:
+    """What `make run` comes with, which has one of everything that a template may have."""
+    origin = SqlDirectory(REFERENCE)
+    version, _ = imports.import_template(name=fresh_slug("trading"), origin=origin, cluster=fleet.cluster, **WHO)
+    slot = slots.reserve(fleet.cluster, version)
+    assert slots.build(slot)
+    fleet.check()
+    found = IsolationFinding.objects.filter(cluster=fleet.cluster, resolved_at=None, schema_name=slot.schema_name)
+    assert list(found.values_list("code", "subject", "detail")) == []
 
 
 @pytest.mark.parametrize("level", ["baseline", "sealed"])
