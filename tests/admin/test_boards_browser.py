@@ -55,13 +55,17 @@ def test_behind_a_chart_is_a_table_with_the_same_figures(
 ) -> None:
     visitor = visit("viewer")
     chart = open_board(visitor, url("board_tenant", measured.pk))[plot]
+    told = f"#plot-{plot} tbody tr"
+    assert visitor.page.locator(told).count() == chart["count"], "it is there before anybody opens it"
+    assert not visitor.page.locator(told).first.is_visible()
     head, *rows = table_of(visitor.page, plot)
     assert head == ["UTC", *(line["name"] for line in chart["lines"])]
     assert len(rows) == chart["count"]
     for n, line in enumerate(chart["lines"], 1):
         assert [row[n] for row in rows] == line["values"]
     assert any(value is not None for value in rows[-1][1:])
-    assert "no data" in visitor.page.locator(f"#plot-{plot} tbody tr").first.text_content()
+    assert visitor.page.locator(told).first.is_visible()
+    assert "no data" in visitor.page.locator(told).first.text_content()
     assert not visitor.errors
     assert not visitor.strangers
 
@@ -159,11 +163,14 @@ def test_charts_bring_themselves_up_to_date_but_not_while_nobody_looks(
     page.clock.install()
     open_board(visitor, url("board_tenant", measured.pk))
     before = drawn(page, "connections")[0]
+    page.evaluate("window.kept = document.querySelector('#plot-connections tbody').rows[3]")
     TenantActivity.objects.filter(tenant_id=measured.pk).update(connections=17)
     page.clock.fast_forward(31_000)
     page.wait_for_function(LOADED.format(2))
     assert drawn(page, "connections")[0] != before
     assert 17 in drawn(page, "connections")[0]
+    assert [row[1] for row in table_of(page, "connections")[1:]] == drawn(page, "connections")[0]
+    assert page.evaluate("window.kept.isConnected"), "who reads in the table stays at its place"
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.evaluate(

@@ -195,9 +195,7 @@
             this.title = figure.querySelector("h3").textContent;
             this.canvas = figure.querySelector("canvas");
             this.readout = figure.querySelector("[data-readout]");
-            this.details = figure.querySelector("details");
             this.at = null;
-            this.details.addEventListener("toggle", () => this.fill());
             this.canvas.addEventListener("keydown", (event) => this.key(event));
             this.canvas.addEventListener("blur", () => this.point(null));
         }
@@ -232,24 +230,21 @@
             return `${this.title}, last ${this.spanLabel}: ${parts.join("; ") || "no data"}. Arrow keys read single points; a table follows.`;
         }
 
-        // A table of hundreds of rows is made when somebody opens it.
+        // The table is there before it is opened: for a search in the page, and for who opens it and reads at once. Cells are
+        // changed, not made anew: who reads in it, or has scrolled, stays at its place.
         fill() {
-            if (!this.details.open || !this.chart) return;
-            const chart = this.chart, head = document.createElement("tr"), rows = [];
-            head.append(cell("th", isHistogram(chart) ? "Time taken" : "UTC", "col"));
-            for (const line of chart.lines) head.append(cell("th", line.name, "col", "cp-number"));
-            for (let n = 0; n < places(chart); n++) {
-                const row = document.createElement("tr");
-                row.append(cell("th", placed(chart, n), "row"));
-                for (const line of chart.lines) {
-                    const one = cell("td", written(chart, line.values[n]), "", "cp-number");
-                    if (line.values[n] !== null) one.dataset.value = line.values[n];
-                    row.append(one);
-                }
-                rows.push(row);
+            const chart = this.chart, columns = [isHistogram(chart) ? "Time taken" : "UTC", ...chart.lines.map((line) => line.name)];
+            const head = this.figure.querySelector("thead"), body = this.figure.querySelector("tbody");
+            if (head.rows[0]?.cells.length !== columns.length || body.rows.length !== places(chart)) {
+                head.replaceChildren(row("col", columns.length));
+                body.replaceChildren(...Array.from({ length: places(chart) }, () => row("row", columns.length)));
             }
-            this.figure.querySelector("thead").replaceChildren(head);
-            this.figure.querySelector("tbody").replaceChildren(...rows);
+            columns.forEach((name, n) => write(head.rows[0].cells[n], name));
+            for (let n = 0; n < places(chart); n++) {
+                const cells = body.rows[n].cells;
+                write(cells[0], placed(chart, n));
+                chart.lines.forEach((line, of) => write(cells[of + 1], written(chart, line.values[n]), line.values[n]));
+            }
         }
 
         key(event) {
@@ -284,12 +279,22 @@
         }
     }
 
-    function cell(kind, text, scope, className) {
-        const made = document.createElement(kind);
-        made.textContent = text;
-        if (scope) made.scope = scope;
-        if (className) made.className = className;
+    // A row of empty cells: all of them heads ("col"), or the first ("row").
+    function row(scope, count) {
+        const made = document.createElement("tr");
+        for (let n = 0; n < count; n++) {
+            const cell = document.createElement(scope === "col" || n === 0 ? "th" : "td");
+            if (cell.tagName === "TH") cell.scope = scope;
+            if (n) cell.className = "cp-number";
+            made.append(cell);
+        }
         return made;
+    }
+
+    function write(cell, text, value) {
+        if (cell.textContent !== text) cell.textContent = text;
+        if (value === null || value === undefined) delete cell.dataset.value;
+        else cell.dataset.value = value;
     }
 
     // --- the page ----------------------------------------------------------------------------------------------------
