@@ -111,7 +111,8 @@ def gunicorn(*, workers: int = 2, threads: int = 4, **environment: str) -> Itera
     command += ["--workers", str(workers), "--threads", str(threads), "--graceful-timeout", "3"]
     with running(command, **environment) as started:
         started.url = f"http://127.0.0.1:{port}"
-        wait_for(lambda: _answers(f"{started.url}/healthz"), what="gunicorn's first answer", running=started)
+        healthz = f"{started.url}/healthz"
+        wait_for(lambda: _answers(healthz), what="gunicorn's first answer", seconds=60, running=started)
         yield started
 
 
@@ -123,5 +124,5 @@ def celery_worker(*, concurrency: int = 2, beat: bool = False, **environment: st
     if beat:
         command += ["--beat"]
     with running(command, LOG_LEVEL="INFO", **environment) as started:
-        wait_for(lambda: " ready" in started.log, what="the worker's start", seconds=40, running=started)
+        wait_for(lambda: " ready" in started.log, what="the worker's start", seconds=60, running=started)
         yield started
