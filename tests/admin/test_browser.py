@@ -25,10 +25,11 @@ def pages(tenant: Any, template: Any) -> list[str]:
         "tenants_tenant", "tenants_operation", "tenants_cluster", "tenants_plan", "tenants_auditevent",
         "tenants_apikey", "provisioning_template", "provisioning_templateversion", "provisioning_schemaslot",
         "auth_user", "auth_group", "django_celery_beat_periodictask", "django_celery_beat_intervalschedule",
-        "django_celery_beat_crontabschedule",
+        "django_celery_beat_crontabschedule", "monitoring_alert", "monitoring_alertrule",
+        "monitoring_notificationchannel",
     ]  # fmt: skip
     forms = ["tenants_tenant", "tenants_cluster", "tenants_plan", "tenants_apikey", "auth_user", "auth_group",
-             "django_celery_beat_periodictask"]  # fmt: skip
+             "django_celery_beat_periodictask", "monitoring_alertrule", "monitoring_notificationchannel"]  # fmt: skip
     one_of_each = {
         "tenants_operation": tenant.operations.get().pk,
         "tenants_cluster": tenant.cluster_id,
@@ -44,6 +45,10 @@ def pages(tenant: Any, template: Any) -> list[str]:
         url("password_change"),
         url("security"),
         url("second_factor"),
+        url("runbooks"),
+        url("runbook", "disk-full"),
+        url("board_tenant", tenant.pk),
+        url("board_cluster", tenant.cluster_id),
         url("door_signinpolicy_changelist"),
         url("door_signinpolicy_add"),
         *(url(f"{name}_changelist") for name in lists),
