@@ -40,6 +40,10 @@ DAILY: dict[type[Sample], type[Sample]] = {
 }
 
 
+# Partitions, by their beginning, that this process knows to be there.
+_there: set[tuple[type[Sample], datetime]] = set()
+
+
 def kept(model: type[Sample]) -> timedelta:
     """How long rows of `model` are kept."""
     if model in RAW:
@@ -68,11 +72,13 @@ def _suffix(model: type[Sample], begin: datetime) -> str:
 def ensure(model: type[Sample], moments: Iterable[datetime]) -> None:
     """Make the partitions that rows taken at these moments go into, where they are missing."""
     for begin, end in {bounds(model, moment) for moment in moments}:
-        _ensure(model, begin, end)
+        if (model, begin) not in _there:
+            _create(model, begin, end)
+            # Only what is committed is there: a caller's transaction may still take it back.
+            transaction.on_commit(functools.partial(_there.add, (model, begin)))
 
 
-@functools.cache
-def _ensure(model: type[Sample], begin: datetime, end: datetime) -> None:
+def _create(model: type[Sample], begin: datetime, end: datetime) -> None:
     table = model._meta.db_table
     statement = sql.SQL(QUERIES["create_partition"]).format(
         partition=sql.Identifier(f"{table}_{_suffix(model, begin)}"),
@@ -88,6 +94,7 @@ def _ensure(model: type[Sample], begin: datetime, end: datetime) -> None:
 
 def drop_old(now: datetime) -> list[str]:
     """Drop the partitions whose youngest row is older than its kind is kept. Returns their names."""
+    _there.clear()
     dropped = []
     for model in (*RAW, *FIVE_MINUTES.values(), *DAILY.values()):
         table, oldest = model._meta.db_table, bounds(model, now - kept(model))[0]
@@ -99,5 +106,4 @@ def drop_old(now: datetime) -> list[str]:
             with connection.cursor() as cursor:
                 cursor.execute(sql.SQL(QUERIES["drop_partition"]).format(sql.Identifier(name)).as_string())
         dropped += old
-    _ensure.cache_clear()
     return dropped

@@ -227,7 +227,7 @@ def _before(cluster: Cluster | None, probe: str) -> Before:
 
 def _note_look(cluster: Cluster | None, outcome: Outcome, seen: Look) -> None:
     if outcome.probe in SAMPLES:
-        # Not within the transaction: it is remembered which are there.
+        # Not within the transaction: making one locks its table.
         partitions.ensure(SAMPLES[outcome.probe], [outcome.taken_at])
     with transaction.atomic():
         if outcome.probe in SAMPLES:

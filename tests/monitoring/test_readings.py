@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from monitoring import partitions, readings
@@ -93,6 +93,15 @@ def test_partitions_are_made_once_and_dropped_when_all_of_them_is_too_old() -> N
         assert cursor.fetchone() == (True,)
     rest = partitions.drop_old(datetime(2024, 2, 1, tzinfo=UTC))
     assert {"monitoring_tenant_activity_5m_202112", "monitoring_fleet_daily_2021"} <= set(rest)
+
+
+def test_a_partition_that_was_rolled_back_is_made_again() -> None:
+    at = datetime(2020, 6, 1, tzinfo=UTC)
+    with transaction.atomic():
+        partitions.ensure(TenantActivity, [at])
+        transaction.set_rollback(True)
+    partitions.ensure(TenantActivity, [at])
+    TenantActivity.objects.create(taken_at=at, cluster_id=1, tenant_id=uuid.uuid4())
 
 
 def test_every_metric_has_a_name_of_its_own_and_a_source() -> None:
