@@ -59,7 +59,7 @@ class TenantHealth(ApiView):
 
     tenant_lookup = "pk"
     noun = "tenant"
-    queryset = Tenant.objects.select_related("plan", "cluster__host_cluster", "cluster__provisioner")
+    queryset = Tenant.objects.select_related("plan", "cluster")
     serializer_class = HealthSerializer
     query_parameters = frozenset({"live"})
     required_scopes = {"GET": "tenants:read"}
@@ -75,7 +75,10 @@ class TenantHealth(ApiView):
         live = request.query_params.get("live", "false")
         if live not in ("true", "false"):
             raise InvalidInput("live is true or false.", field="live")
-        tenant = self.get_queryset().filter(pk=pk).first()
+        rows = self.get_queryset()
+        if live == "true":  # then there are logins to know
+            rows = rows.select_related("cluster__host_cluster", "cluster__provisioner")
+        tenant = rows.filter(pk=pk).first()
         if tenant is None:
             raise NotFound(f"There is no tenant {pk}.")
         if live == "true" and not cache.add(f"controlplane:health-live:{pk}", True, timeout=LIVE_SECONDS):

@@ -50,23 +50,17 @@ def latest(metric: Metric) -> list[Reading]:
 
 
 def latest_of(metrics: Sequence[Metric]) -> Iterator[Reading]:
-    """The same of several, with one query for each kind of sample and a constant number for each fact."""
-    for sample in dict.fromkeys(metric.sample for metric in metrics if metric.sample):
-        yield from _sampled(sample, [metric for metric in metrics if metric.sample is sample], Q())
+    """The same of several: one query for all looks, one for each kind of sample, a constant number for each fact."""
+    yield from _sampled([metric for metric in metrics if metric.sample], Q())
     for metric in metrics:
         if metric.sample is None and _key(metric) in facts.known():
             yield from _told(metric)
 
 
 def latest_of_tenant(tenant: uuid.UUID, metrics: Iterable[Metric] | None = None) -> dict[str, Reading]:
-    """A tenant's newest sampled figures by name of the metric: one query for each kind of sample."""
+    """A tenant's newest sampled figures by name of the metric: one query for all looks, one for each kind of sample."""
     wanted = [one for one in metrics or METRICS.values() if one.scope is Scope.TENANT and one.sample]
-    found: dict[str, Reading] = {}
-    for sample in dict.fromkeys(metric.sample for metric in wanted if metric.sample):
-        of_kind = [metric for metric in wanted if metric.sample is sample]
-        for reading in _sampled(sample, of_kind, Q(tenant_id=tenant)):
-            found[reading.metric.name] = reading
-    return found
+    return {reading.metric.name: reading for reading in _sampled(wanted, Q(tenant_id=tenant))}
 
 
 def _key(metric: Metric) -> str:
@@ -91,22 +85,34 @@ def newest(sample: type[Sample], *, within: timedelta | None = FRESH) -> QuerySe
 
     Who asks for old ones says to whom it shows them how old they are.
     """
-    looks = ProbeState.objects.filter(probe=PROBES[sample], ok_at__isnull=False)
-    if within is not None:
-        looks = looks.filter(ok_at__gte=timezone.now() - within)
-    when = Q()
-    for cluster, ok_at in looks.values_list("cluster_id", "ok_at"):
-        when |= Q(taken_at=ok_at) if cluster is None else Q(cluster_id=cluster, taken_at=ok_at)
+    when = _looks([sample], within).get(sample)
     return sample._default_manager.filter(when) if when else None
 
 
-def _sampled(sample: type[Sample], metrics: Sequence[Metric], which: Q) -> Iterator[Reading]:
-    found = newest(sample)
-    if found is None:
-        return
+def _looks(samples: Iterable[type[Sample]], within: timedelta | None = FRESH) -> dict[type[Sample], Q]:
+    """Which rows of each kind are those of the last looks. Kinds nobody has looked at are left out."""
+    by_probe = {PROBES[sample]: sample for sample in samples}
+    looks = ProbeState.objects.filter(probe__in=by_probe, ok_at__isnull=False).order_by()
+    if within is not None:
+        looks = looks.filter(ok_at__gte=timezone.now() - within)
+    found: dict[type[Sample], Q] = {}
+    for probe, cluster, ok_at in looks.values_list("probe", "cluster_id", "ok_at"):
+        when = Q(taken_at=ok_at) if cluster is None else Q(cluster_id=cluster, taken_at=ok_at)
+        found[by_probe[probe]] = found.get(by_probe[probe], Q()) | when
+    return found
+
+
+def _sampled(metrics: Sequence[Metric], which: Q) -> Iterator[Reading]:
+    kinds = dict.fromkeys(metric.sample for metric in metrics if metric.sample)
+    for sample, when in (_looks(kinds) if kinds else {}).items():
+        rows = sample._default_manager.filter(when, which)
+        yield from _of_rows(sample, [metric for metric in metrics if metric.sample is sample], rows)
+
+
+def _of_rows(sample: type[Sample], metrics: Sequence[Metric], found: QuerySet[Any]) -> Iterator[Reading]:
     subject = [name for name in ("tenant_id", "cluster_id") if name in {field.name for field in sample._meta.fields}]
     values: dict[str, Any] = {f"_{metric.name}": metric.value for metric in metrics}
-    rows = found.filter(which).values_list("taken_at", *subject, *values.values())
+    rows = found.values_list("taken_at", *subject, *values.values())
     for taken_at, *row in rows:
         of = dict(zip(subject, row, strict=False))
         for metric, value in zip(metrics, row[len(subject) :], strict=True):

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.core.cache import cache
 from django.utils import timezone
 from psycopg import Connection
@@ -105,12 +106,15 @@ def isolation(tenant: Tenant) -> Check | None:
     """What the last proof of isolation left open about its schema."""
     if tenant.state not in (State.ACTIVE, State.SUSPENDED):
         return None
-    last = IsolationCheck.objects.filter(cluster=tenant.cluster_id).first()
+    open_ones = IsolationFinding.objects.filter(tenant=tenant, resolved_at=None).order_by().values("severity")
+    last = (
+        IsolationCheck.objects.filter(cluster=tenant.cluster_id).only("started_at", "error")
+        .annotate(severities=ArraySubquery(open_ones)).first()
+    )  # fmt: skip
     if last is None or last.started_at < tenant.created_at:
         return Check("isolation", Status.UNKNOWN, "There was no proof since it was made.",
                      "Run manage.py check_isolation.", unit="findings")  # fmt: skip
-    rows = IsolationFinding.objects.filter(tenant=tenant, resolved_at=None)
-    severities = list(rows.values_list("severity", flat=True))
+    severities = last.severities
     check = Check("isolation", Status.OK, "The last proof found nothing about it.", "", len(severities), 0, "findings",
                   last.started_at)  # fmt: skip
     if severities:

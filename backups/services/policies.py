@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, Subquery
 
 from backups import schedule
 from backups.models import BackupPolicy, BackupStatus, PolicyOverride, Storage
@@ -60,12 +60,13 @@ def effective(tenant: Tenant) -> Effective:
 
 
 def promised(tenant: Tenant) -> Policy:
-    """What holds for a tenant, without the storages: two queries."""
-    rows = BackupPolicy.objects.filter(Q(plan=tenant.plan_id) | Q(plan=None))
+    """What holds for a tenant, without the storages: one query."""
+    override = PolicyOverride.objects.filter(tenant=tenant).order_by().values("values")
+    rows = BackupPolicy.objects.filter(Q(plan=tenant.plan_id) | Q(plan=None)).annotate(overridden=Subquery(override))
     row = rows.order_by(F("plan").desc(nulls_last=True)).first()
     if row is None:
         raise NotFound("There is no policy for backups.", hint="Run manage.py migrate.")
-    values = PolicyOverride.objects.filter(tenant=tenant).values_list("values", flat=True).first() or {}
+    values = row.overridden or {}
     return Policy(**row.values()).but({name: value for name, value in values.items() if name in VALUES})
 
 

@@ -35,7 +35,7 @@ class Health:
 
 
 def tenant_health(*, tenant: Tenant) -> Health:
-    """From the registry, samples and the last looks: nothing is asked of a cluster. About twenty small queries."""
+    """From the registry, samples and the last looks: nothing is asked of a cluster. About ten small queries."""
     looks = {row.name: row for row in TenantLook.objects.filter(tenant=tenant)}
     return Health(tenant, tuple(_all(tenant, looks)), live=False, at=timezone.now())
 

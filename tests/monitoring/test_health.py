@@ -305,26 +305,14 @@ def test_all_have_their_turn(template: Any, tenant: Tenant) -> None:
     assert TenantLook.objects.get(tenant=second, name="schema").taken_at == before
 
 
-def test_two_hundred_answers_from_samples(
+def test_an_answer_from_samples_takes_a_handful_of_queries(
     tenant: Tenant, reader: ApiClient, django_assert_max_num_queries: Any
 ) -> None:
     settle(tenant)
     url = f"tenants/{tenant.pk}/health"
     reader.get(url)
-    with django_assert_max_num_queries(16):
-        reader.get(url)
-    took: dict[str, list[float]] = {url: [], f"tenants/{tenant.pk}": []}
-    for _ in range(200):
-        for each, times in took.items():
-            begun = time.perf_counter()
-            assert reader.get(each).status_code == 200
-            times.append(time.perf_counter() - begun)
-    p95, plain = (sorted(times)[189] for times in took.values())
-    print(
-        f"health: p50 {sorted(took[url])[99] * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms; tenant: p95 {plain * 1000:.0f} ms"
-    )
-    # On a machine that others use, too, the two queries of a tenant's own page take as long.
-    assert p95 <= max(0.1, 4 * plain)
+    with django_assert_max_num_queries(11):
+        assert reader.get(url).json()["status"] == "ok"
 
 
 def test_who_is_not_there_and_what_is_not_understood(
