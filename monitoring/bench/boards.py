@@ -60,6 +60,13 @@ def fill(cluster: int, tenants: Sequence[uuid.UUID], *, now: datetime, raw_days:
     return rows
 
 
+def look(cluster: int, tenants: Sequence[uuid.UUID], at: datetime) -> None:
+    """One look of all probes at `at`: what is older than some minutes is no figure of now."""
+    for raw, _, _, every in _TABLES:
+        invent(raw, raw, cluster=cluster, tenants=tenants, begin=at, end=at, every=every)
+        looked(raw, None if raw is FleetSample else cluster, at)
+
+
 @dataclass(frozen=True)
 class Answer:
     """One page: seconds of each of several calls, and how many queries each takes."""

@@ -6,11 +6,15 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from monitoring import partitions, rollups
+from monitoring.bench import answers, boards
 from monitoring.bench.fleet import Fleet
 from monitoring.bench.samples import invent
 from monitoring.models import TenantActivity, TenantActivity5m
@@ -24,8 +28,11 @@ ELSEWHERE = datetime(2020, 1, 1, tzinfo=UTC)
 LOOKS = 10
 CHANGING = 0.1
 
-# Further measurements of a whole fleet (answer times of pages and doors): each adds its part of the document by a name.
-MORE: dict[str, Callable[[Fleet], dict[str, Any]]] = {}
+# Further measurements of a whole fleet (answer times of pages and doors): each adds its part of the document by a name,
+# rows with `what`, `queries`, `p50_ms`, `p95_ms` and `goal_ms`.
+MORE: dict[str, Callable[[Fleet, int], list[dict[str, Any]]]] = {
+    name: partial(answers.ask, name=name) for name in answers.ASKED
+}
 
 
 def sweeps(fleet: Fleet, rounds: int) -> dict[str, Any]:
@@ -88,6 +95,15 @@ def _rows(fleet: Fleet, at: datetime) -> list[ActivityRow]:
         ActivityRow(at, fleet.cluster.pk, tenant.pk, 3, 50, 1, 0, 0, 0, 1.5, 60.0, 1000 + n, 2.5, 0.25, n, 0, 9 * n, n)
         for n, tenant in enumerate(fleet.tenants)
     ]
+
+
+def past(fleet: Fleet, days: int) -> dict[str, Any]:
+    """Fill all tables of samples as if the fleet had been looked at for so many days (and, daily, for a year)."""
+    begun = time.monotonic()
+    tenants = [tenant.pk for tenant in fleet.tenants]
+    raw_days = min(days, settings.MONITORING_RAW_DAYS)
+    rows = boards.fill(fleet.cluster.pk, tenants, now=timezone.now(), raw_days=raw_days, days=days)
+    return {"days": days, "rows": sum(rows.values()), "seconds": round(time.monotonic() - begun, 1)}
 
 
 def rolling(fleet: Fleet) -> dict[str, Any]:

@@ -20,6 +20,10 @@ def test_bench_monitoring_measures_and_leaves_nothing() -> None:
         "3",
         "--rounds",
         "2",
+        "--days",
+        "1",
+        "--calls",
+        "3",
         "--json",
         timeout=280,
     )
@@ -33,7 +37,19 @@ def test_bench_monitoring_measures_and_leaves_nothing() -> None:
     assert found["writing"]["copy_rows_per_second"] > 0
     assert found["writing"]["bulk_create_rows_per_second"] > 0
     assert found["rolling_up"]["samples"] == 30 * 120
-    assert [row["limit"] for row in found["goals"]] == [5, 20, 5, 20]
+    assert found["samples"]["rows"] > 30 * 1440
+    parts = {name: found[name] for name in ("health", "prometheus", "boards", "alert_rules")}
+    for name, rows in parts.items():
+        for row in rows:
+            assert 0 < row["p50_ms"] <= row["p95_ms"], (name, row)
+            assert row["goal_ms"] > 0
+    assert [(row["what"], row["calls"]) for row in found["health"]] == [("/tenants/{id}/health", 3)]
+    assert {row["what"] for row in found["prometheus"]} == {"/metrics", "/metrics, read anew", "/metrics/tenants"}
+    assert all(row["queries"] for row in found["prometheus"] if row["what"] != "/metrics")  # that one is kept
+    assert len(found["boards"]) == 5 + 3 * 5
+    assert all(row["queries"] for row in [*found["health"], *found["boards"], *found["alert_rules"]])
+    limits = [row["limit"] for row in found["goals"]]
+    assert limits == [5, 20, 5, 20, *(row["goal_ms"] for rows in parts.values() for row in rows)]
     with maintenance() as session:
         left = session.execute("SELECT count(*) FROM pg_database WHERE starts_with(datname, 'cpbench_monitoring_')")
         assert left.fetchone() == (0,)
