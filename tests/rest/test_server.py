@@ -153,7 +153,8 @@ def test_schemathesis_finds_nothing(running, key, tmp_path):
     config = tmp_path / "schemathesis.toml"
     # Whether an id exists, or a state allows an act, no schema can say: such refusals of valid data are documented.
     config.write_text(
-        "[checks.positive_data_acceptance]\nexpected-statuses = [200, 201, 202, 304, 400, 404, 409, 410, 412, 422, 429]\n"
+        "[checks.positive_data_acceptance]\n"
+        "expected-statuses = [200, 201, 202, 304, 400, 404, 409, 410, 412, 422, 429]\n"
     )
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config), "run",
