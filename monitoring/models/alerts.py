@@ -98,7 +98,7 @@ class AlertRule(models.Model):
     def condition(self) -> str:
         """In one line, as Prometheus would say it."""
         held = f" for {self.for_seconds}s" if self.for_seconds else ""
-        return f"{self.scope}.{self.metric} {self.comparison} {self.threshold:g}{held}"
+        return f"{self.scope}.{self.metric} {self.comparison} {self.threshold:.12g}{held}"
 
 
 class Alert(models.Model):

@@ -176,3 +176,8 @@ def test_rows_refuse_what_services_would_not_write() -> None:
         values = {**rules.values_of(SHIPPED[0]), name: value}
         with pytest.raises(IntegrityError), transaction.atomic():
             AlertRule.objects.create(slug=fresh_slug("bad"), **values)
+
+
+def test_a_condition_is_written_out() -> None:
+    rule = AlertRule(scope="cluster", metric="certificate_expiry_seconds", comparison="<", threshold=14 * 86_400)
+    assert rule.condition == "cluster.certificate_expiry_seconds < 1209600"
