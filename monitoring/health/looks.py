@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 STATEMENT_TIMEOUT_MS, LOCK_TIMEOUT_MS = 3_000, 500
 # All active tenants have their turn within an hour, while they are no more than this allows.
 TURN_MINUTES, MOST_A_MINUTE, SECONDS_A_MINUTE = 60, 60, 20.0
+# Who was never looked at does not wait for the turn: a new tenant is known within a minute or two.
+NEW_A_MINUTE = 20
 LOCK_SECONDS = 60
 
 
@@ -112,7 +114,9 @@ def _rotate() -> int:
     most = min(MOST_A_MINUTE, math.ceil(active.count() / TURN_MINUTES))
     last = TenantLook.objects.filter(tenant=OuterRef("pk"), name="reachable").values("taken_at")
     rows = active.annotate(last=Subquery(last)).order_by(F("last").asc(nulls_first=True), "created_at")
-    chosen = list(rows.select_related("plan", "cluster__host_cluster", "cluster__provisioner")[:most])
+    related = rows.select_related("plan", "cluster__host_cluster", "cluster__provisioner")
+    first: list[Any] = list(related[: max(most, NEW_A_MINUTE)])
+    chosen = [tenant for number, tenant in enumerate(first) if number < most or tenant.last is None]
     count, end = 0, time.monotonic() + SECONDS_A_MINUTE
     for _, group in groupby(sorted(chosen, key=lambda one: one.cluster_id), key=lambda one: one.cluster_id):
         for tenant in group:
