@@ -14,7 +14,7 @@ from tests.admin.browser import Visitor
 from tests.admin.measured import grow, measure
 from tests.admin.support import url
 
-LOADED = "document.querySelector('[data-charts]').dataset.loaded >= {}"
+LOADED = "document.querySelector('[data-charts]')?.dataset.loaded >= {}"
 
 
 @pytest.fixture
@@ -98,6 +98,7 @@ def test_the_fleets_charts_are_drawn_and_marked(visit: Callable[..., Visitor], m
     assert head == ["Time taken", "warm", "cold"]
     assert [row[0] for row in rows] == charts["creation"]["labels"]
     page.click("text=7 d")
+    page.wait_for_url("**span=7d**")
     page.wait_for_function(LOADED.format(1))
     assert page.get_attribute(".cp-spans a[aria-current]", "href") == "?span=7d#charts-title"
     assert "last 7 d" in page.get_attribute("#plot-storage canvas", "aria-label")
