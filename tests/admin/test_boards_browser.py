@@ -97,7 +97,7 @@ def test_the_fleets_charts_are_drawn_and_marked(visit: Callable[..., Visitor], m
     head, *rows = table_of(page, "creation")
     assert head == ["Time taken", "warm", "cold"]
     assert [row[0] for row in rows] == charts["creation"]["labels"]
-    page.click("text=7 d")
+    page.click(".cp-spans a[href^='?span=7d']")
     page.wait_for_url("**span=7d**")
     page.wait_for_function(LOADED.format(1))
     assert page.get_attribute(".cp-spans a[aria-current]", "href") == "?span=7d#charts-title"

@@ -136,6 +136,7 @@ def test_the_last_drill_that_ended_counts(tenant: Callable[..., Tenant]) -> None
 
 
 def test_a_storage_that_does_not_answer_is_found_and_found_well_again(tmp_path: Path) -> None:
+    storages.watch_all()  # other tests' places may be gone by now
     before = fleet("storage_failed")
     path = tmp_path / "mounted"
     path.mkdir()

@@ -63,11 +63,12 @@ def _build_template(connection: psycopg.Connection[Any]) -> None:
 
 
 def drop_database(name: str = DATABASE) -> None:
-    """Drop a test process's database, and the tenants' roles whose schemas were in it."""
-    schemas = _tenant_schemas(name)
+    """Drop a test process's database, with the roles and the own databases of the tenants registered in it."""
+    left = sorted(schema for schema in _tenant_schemas(name) if TENANT_SCHEMA.fullmatch(schema))
     with maintenance() as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-        left = sorted(schema for schema in schemas if TENANT_SCHEMA.fullmatch(schema))
+        own = "SELECT datname FROM pg_database WHERE datname = ANY(%s)"  # of tenants that a failed test did not drop
+        for each in [name, *(row[0] for row in connection.execute(own, [left]).fetchall())]:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(each)))
         for start in range(0, len(left), 50):
             connection.execute("SELECT cp.drop_roles(s) FROM unnest(%s::text[]) AS s", [left[start : start + 50]])
 
