@@ -34,10 +34,14 @@ WITH backup AS (
       locked_until = %(locked_until)s
   FROM backup WHERE c.backup_id = backup.id AND c.prefix = %(prefix)s AND c.state = 'writing'
 ), status AS (
-  UPDATE backups_backupstatus s
-  SET last_backup_id = backup.id, covered_until = %(snapshot_at)s, overdue_at = %(overdue_at)s, failures = 0,
-      last_error = '', last_attempt_at = %(now)s
-  FROM backup WHERE s.tenant_id = backup.tenant_id
+  -- A backup by hand can come before the scheduler has seen the tenant: the row may not be there yet.
+  INSERT INTO backups_backupstatus
+    (tenant_id, last_backup_id, covered_until, overdue_at, failures, last_error, last_attempt_at, since)
+  SELECT tenant_id, id, %(snapshot_at)s, %(overdue_at)s, 0, '', %(now)s, %(now)s
+  FROM backup WHERE tenant_id IS NOT NULL
+  ON CONFLICT (tenant_id) DO UPDATE
+  SET last_backup_id = excluded.last_backup_id, covered_until = excluded.covered_until,
+      overdue_at = excluded.overdue_at, failures = 0, last_error = '', last_attempt_at = excluded.last_attempt_at
 )
 SELECT count(*) FROM backup;
 

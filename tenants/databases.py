@@ -45,24 +45,29 @@ def exists(connection: Connection[Any], dbname: str) -> bool:
 def create(own: Cluster) -> None:
     """Make the database unless it is there. Raises ClusterUnusable when the login may not, ClusterBusy."""
     with _host(own) as connection:
-        if exists(connection, own.dbname):
-            return
-        made = template.name_of(own.server)
-        source = made if exists(connection, made) else FALLBACK
-        names = (sql.Identifier(own.dbname), sql.Identifier(source))
-        try:
-            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
-        except psycopg.errors.DuplicateDatabase:
-            return  # by an attempt that was given up meanwhile
-        except psycopg.errors.InsufficientPrivilege as error:
-            user = own.server.dsn().user
-            raise ClusterUnusable(
-                f"The login {user} may not make databases, or not from {source}.",
-                hint=f"As superuser: ALTER ROLE {user} CREATEDB; and prepare the cluster {own.server} again.",
-            ) from error
-        except psycopg.errors.ObjectInUse as error:
-            raise ClusterBusy(f"Somebody is connected to {source}, which is copied.", hint="Try again.") from error
-        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(names[0]))
+        if not exists(connection, own.dbname):
+            _copy_template(connection, own)
+        # Also of one that is there: whoever made it may have died before this.
+        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(own.dbname)))
+
+
+def _copy_template(connection: Connection[Any], own: Cluster) -> None:
+    made = template.name_of(own.server)
+    source = made if exists(connection, made) else FALLBACK
+    try:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(own.dbname), sql.Identifier(source))
+        )
+    except psycopg.errors.DuplicateDatabase:
+        return  # by an attempt that was given up meanwhile
+    except psycopg.errors.InsufficientPrivilege as error:
+        user = own.server.dsn().user
+        raise ClusterUnusable(
+            f"The login {user} may not make databases, or not from {source}.",
+            hint=f"As superuser: ALTER ROLE {user} CREATEDB; and prepare the cluster {own.server} again.",
+        ) from error
+    except psycopg.errors.ObjectInUse as error:
+        raise ClusterBusy(f"Somebody is connected to {source}, which is copied.", hint="Try again.") from error
 
 
 def prepare(own: Cluster, extensions: Iterable[Mapping[str, str]]) -> None:
@@ -121,9 +126,11 @@ def drop(own: Cluster) -> None:
     with _host(own) as connection:
         if not exists(connection, own.dbname):
             return
-        with connect(own.dsn(), autocommit=True) as inside:
-            if inside.execute(QUERIES["can_close_database"]).fetchone() == (True,):
-                inside.execute(QUERIES["close_database"])
+        # One whose dropping was interrupted was closed before that; nobody can connect to it any more.
+        if connection.execute(QUERIES["half_dropped"], [own.dbname]).fetchone() != (True,):
+            with connect(own.dsn(), autocommit=True) as inside:
+                if inside.execute(QUERIES["can_close_database"]).fetchone() == (True,):
+                    inside.execute(QUERIES["close_database"])
         try:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(own.dbname)))
         except psycopg.errors.ObjectInUse as error:

@@ -87,7 +87,9 @@ def translate(error: psycopg.Error) -> ControlPlaneError:
     """Our exception for one of psycopg's. The server's message is kept, its context and detail (which can hold
     tenants' values) are not."""
     text = (error.diag.message_primary or str(error).strip().splitlines()[0]) if str(error) else type(error).__name__
-    if isinstance(error, _BUSY):
+    # Two sessions changed the rights on one shared object at the same moment; XX000 has no class of its own for it.
+    collided = isinstance(error, pg.InternalError_) and text.startswith("tuple concurrently")
+    if collided or isinstance(error, _BUSY):
         return ClusterBusy(f"The cluster is busy: {text}.", sqlstate=error.sqlstate, hint="Try again shortly.")
     if isinstance(error, PoolTimeout):
         return ClusterUnavailable("The cluster gives no connection.", hint="Is it up, and are its slots free?")

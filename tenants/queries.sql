@@ -49,6 +49,11 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = %s);
 -- Whether the server has a role of this name.
 SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s);
 
+-- name: half_dropped
+-- Whether a DROP DATABASE of it was interrupted: it can only be dropped again. (PostgreSQL 15.4 and later, src/backend/
+-- commands/dbcommands.c: DATCONNLIMIT_INVALID_DB.)
+SELECT datconnlimit = -2 FROM pg_catalog.pg_database WHERE datname = %s;
+
 -- name: can_close_database
 -- Whether tenants/prepare.sql's function is here and ours to call. (A schema we may not use hides it.)
 SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace AS n

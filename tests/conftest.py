@@ -123,14 +123,16 @@ def api_client(_database_for_all: None) -> Callable[..., Any]:
 
 @pytest.fixture
 def celery_worker_process(_database_for_all: None) -> Iterator[Any]:
-    """A real Celery worker on this process's queue."""
+    """A real Celery worker on this process's queue, which is empty at first: other tests send and have nobody work."""
+    from controlplane.celery import app
     from tests.support.processes import celery_worker
 
+    app.control.purge()
     with celery_worker() as process:
         yield process
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(_database_for_all: None) -> Iterator[Any]:
     """A real gunicorn on a free port; `.url` is its address."""
     from tests.support.processes import gunicorn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -179,9 +180,6 @@ def cluster_summary(request: HttpRequest, cluster_id: int) -> HttpResponse:
 def acknowledge_view(request: HttpRequest, alert_id: int) -> HttpResponse:
     """Say that one looks after an alert; then back to the board."""
     require(request, "monitoring.view_alert", "monitoring.acknowledge_alert")
-    back = request.POST.get("next") or ""
-    if not url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure()):
-        back = reverse("admin:index")
     try:
         done = acknowledge(alert=get_alert(alert_id), actor=actor_of(request), source=source_of(request))
         messages.success(request, f"You look after it: {done}.")
@@ -189,7 +187,16 @@ def acknowledge_view(request: HttpRequest, alert_id: int) -> HttpResponse:
         raise Http404 from error
     except ControlPlaneError as error:
         messages.warning(request, str(error))
-    return HttpResponseRedirect(back)
+    return HttpResponseRedirect(_back(request))
+
+
+def _back(request: HttpRequest) -> str:
+    """The board the form stood on, over the span of time that was looked at, which only the page's address has."""
+    board, page = request.POST.get("next") or "", request.headers.get("Referer", "")
+    for back in (page, board) if urlsplit(page).path == board else (board,):
+        if url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure()):
+            return back
+    return reverse("admin:index")
 
 
 def board_urls(site: Any) -> list[Any]:

@@ -27,6 +27,7 @@ from tenants.exceptions import ControlPlaneError
 ELSEWHERE = datetime(2020, 1, 1, tzinfo=UTC)
 LOOKS = 10
 CHANGING = 0.1
+RAW_DAYS = 2
 
 # Further measurements of a whole fleet (answer times of pages and doors): each adds its part of the document by a name,
 # rows with `what`, `queries`, `p50_ms`, `p95_ms` and `goal_ms`.
@@ -98,10 +99,13 @@ def _rows(fleet: Fleet, at: datetime) -> list[ActivityRow]:
 
 
 def past(fleet: Fleet, days: int) -> dict[str, Any]:
-    """Fill all tables of samples as if the fleet had been looked at for so many days (and, daily, for a year)."""
+    """Fill all tables of samples as if the fleet had been looked at for so many days (and, daily, for a year).
+
+    Of samples as taken there are two days at most: no page asks for older ones, whose partitions are others.
+    """
     begun = time.monotonic()
     tenants = [tenant.pk for tenant in fleet.tenants]
-    raw_days = min(days, settings.MONITORING_RAW_DAYS)
+    raw_days = min(days, RAW_DAYS, settings.MONITORING_RAW_DAYS)
     rows = boards.fill(fleet.cluster.pk, tenants, now=timezone.now(), raw_days=raw_days, days=days)
     return {"days": days, "rows": sum(rows.values()), "seconds": round(time.monotonic() - begun, 1)}
 

@@ -267,6 +267,10 @@ def test_what_fires_stands_on_the_boards_until_somebody_looks_after_it(browse: A
     alerts[1].refresh_from_db()
     assert alerts[1].state == "acknowledged"
     assert events("alert.acknowledge", target_id=str(alerts[1].pk)).count() == 1
+    page = f"http://testserver{board}?span=7d"
+    assert operator.post(acknowledging, {"next": board}, HTTP_REFERER=page).headers["Location"] == page
+    away = operator.post(acknowledging, {"next": board}, HTTP_REFERER=f"https://elsewhere.example{board}")
+    assert away.headers["Location"] == board
     again = operator.post(acknowledging, {"next": "https://elsewhere.example/"}, follow=True)
     assert again.redirect_chain == [(url("index"), 302)]
     assert "only one that fires is acknowledged" in text_of(again)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from backups.models import Backup, BackupStatus, RestoreDrill
+from backups.models import Backup, RestoreDrill
 from backups.restores import drilling
 from backups.services import drills, recovery
 from provisioning.isolation import check_isolation
@@ -41,7 +41,6 @@ def test_a_drill_proves_a_backup_and_leaves_nothing(
 ) -> None:
     mine = tenant(rows=500)
     backup = back_up(mine)
-    BackupStatus.objects.get_or_create(tenant_id=mine.pk)
     told = call("drill_backup", str(backup.pk), "--here")["drill"]
     assert (told["state"], told["rows"]) == ("succeeded", backup.rows)
     drill = RestoreDrill.objects.get(pk=told["id"])

@@ -92,6 +92,19 @@ def test_a_purged_tenants_backups_outlive_it(tenant: Any, disk: Any) -> None:
         take.backup_tenant(tenant_id=mine.pk, **BY)
 
 
+def test_a_backup_before_the_scheduler_knows_the_tenant_counts(tenant: Any) -> None:
+    mine = tenant()
+    assert not BackupStatus.objects.filter(tenant=mine).exists()
+    backup = back_up(mine)
+    status = BackupStatus.objects.get(tenant=mine)
+    assert (status.last_backup, status.covered_until, status.failures) == (backup, backup.snapshot_at, 0)
+    assert mine.pk in {fact.tenant for fact in facts.collect("tenant.backup_age_seconds")}
+    due.plan_ahead()
+    status.refresh_from_db()
+    assert status.next_at is not None
+    assert status.covered_until == backup.snapshot_at
+
+
 def test_without_a_storage_that_takes_it_nothing_begins(tenant: Any, disk: Any) -> None:
     mine = tenant()
     Storage.objects.filter(pk=disk.pk).update(state="disabled", is_default=False)

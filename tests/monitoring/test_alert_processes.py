@@ -32,6 +32,7 @@ from tests.monitoring.receivers import http_receiver
 from tests.support.fixtures import ACTOR, SOURCE, fresh_slug
 from tests.support.processes import Running, running
 
+pytestmark = pytest.mark.usefixtures("alone")
 COMMAND = [sys.executable, "manage.py", "evaluate_alerts", "--json"]
 
 
@@ -165,7 +166,6 @@ def test_a_sender_that_is_killed_is_succeeded_and_the_receiver_can_tell(
 
     settings.NOTIFY_ALLOWED_NETWORKS = ["127.0.0.0/8"]
     settings.ALERT_GROUP_SECONDS = 0
-    Notification.objects.filter(state__in=["waiting", "sending"]).update(state="failed", closed_at=timezone.now())
     with http_receiver() as receiver:
         made = channels.create_channel(
             name=fresh_slug("hook")[:40], kind="webhook", url=receiver.url, actor=ACTOR, source=SOURCE

@@ -316,5 +316,6 @@ def _wait(made: Any) -> None:
 def test_beat_has_every_server_looked_at(place: Place, celery_worker_process: Any) -> None:
     begun = timezone.now()
     assert sweep_clusters() >= 1
-    wait_for(lambda: place.state("activity").ok_at > begun, seconds=30)
+    looked = ProbeState.objects.filter(cluster=place.cluster, probe="activity", ok_at__gt=begun)
+    wait_for(looked.exists, seconds=30, what="the look", running=celery_worker_process)
     assert TenantActivity.objects.filter(cluster_id=place.cluster.pk, taken_at__gt=begun).exists()

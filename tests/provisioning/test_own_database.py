@@ -16,7 +16,8 @@ from provisioning.isolation.check import check_isolation
 from provisioning.models import SchemaSlot, TemplateVersion
 from tenants import databases, operations, plans
 from tenants.detection.collect import read_log
-from tenants.exceptions import Conflict, InvalidInput
+from tenants.exceptions import ClusterUnavailable, Conflict, InvalidInput
+from tenants.hardening import template
 from tenants.models import AuditEvent, Cluster, IsolationFinding, Operation, Plan, Tenant, TenantProbe
 from tenants.postgres import connect
 from tests.isolation.arena import SERVERS, Server, cluster_at, group_of, shared_roles, superuser
@@ -217,10 +218,49 @@ def test_failures_at_each_step_leave_nothing(house: House, monkeypatch: pytest.M
     assert house.nothing_is_left(tenant.schema_name)
 
 
+def test_dropping_that_was_interrupted_is_done_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL killed amid a DROP DATABASE leaves one that nobody can connect to."""
+    tenant, connection = house.tenant()
+    begun = act(services.purge_tenant, tenant, confirm_slug=tenant.slug, reason="end", force=True)
+
+    def interrupted(own: Cluster) -> None:
+        with superuser(house.server, own.dbname) as session:
+            session.execute("SELECT cp.close_database()")
+        with superuser(house.server) as session:
+            session.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", [own.dbname])
+        raise ClusterUnavailable("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(databases, "drop", interrupted)
+        operations.work(begun.operation.pk)
+    begun.operation.refresh_from_db()
+    assert begun.operation.state == "running"
+    assert not can_log_in(connection)
+    Operation.objects.filter(pk=begun.operation.pk).update(lease_expires_at=timezone.now())
+    operations.work(begun.operation.pk)
+    begun.operation.refresh_from_db()
+    assert begun.operation.state == "succeeded", begun.operation.error
+    assert house.nothing_is_left(tenant.schema_name)
+
+
+def test_a_database_whose_maker_died_is_closed_to_the_public(house: House) -> None:
+    begun = house.begin()
+    own = Cluster.objects.get(dedicated_to=begun.tenant)
+    with connect(own.server.dsn(), autocommit=True) as session:
+        session.execute(f"CREATE DATABASE {own.dbname} TEMPLATE {template.name_of(house.cluster)}".encode())
+    databases.create(own)
+    with superuser(house.server) as session:
+        open_to = session.execute(
+            "SELECT count(*) FROM pg_database, aclexplode(datacl) AS a WHERE datname = %s AND a.grantee = 0",
+            [own.dbname],
+        ).fetchone()
+    assert open_to == (0,)
+    operations.work(begun.operation.pk)
+    assert house.purge(Tenant.objects.get(pk=begun.tenant.pk)).state == "succeeded"
+
+
 def test_a_database_is_never_more_open_than_its_host(house: House) -> None:
     """Without the template that a superuser made it could be."""
-    from tenants.hardening import template
-
     name = template.name_of(house.cluster)
     with superuser(house.server) as session:
         session.execute(f"ALTER DATABASE {name} IS_TEMPLATE false")
