@@ -314,6 +314,7 @@ def _wait(made: Any) -> None:
 
 
 def test_beat_has_every_server_looked_at(place: Place, celery_worker_process: Any) -> None:
+    place.tenant()
     begun = timezone.now()
     assert sweep_clusters() >= 1
     looked = ProbeState.objects.filter(cluster=place.cluster, probe="activity", ok_at__gt=begun)
