@@ -138,18 +138,25 @@ class Rounds:
 
     def _round(self, number: int | None) -> None:
         bench, options = self.bench, self.bench.options
-        if bench.wants("replay"):
-            prepared = replay.prepare(self.link, bench.version)
-            with self._measuring("replay") as row, row.timed():
-                replay.replay(self.link, prepared)
-        if bench.wants("cold"):
-            with self._measuring("cold") as row:
-                ours.cold(row)
+        for turn in range(1 if number is None else options.cold_each_round):
+            for act in (self._replay, self._cold) if turn % 2 else (self._cold, self._replay):
+                act()
         self._warm(1 if number is None else options.warm_each_round)
         for name, act in (("rival_clone", lambda: rivals.clone(RIVAL_BASE)), ("rival_migrate", rivals.migrate)):
             if number is not None and bench.wants(name) and options.has_rival(name, number):
                 with self._measuring(name) as row, row.timed():
                     act()
+
+    def _replay(self) -> None:
+        if self.bench.wants("replay"):
+            prepared = replay.prepare(self.link, self.bench.version)
+            with self._measuring("replay") as row, row.timed():
+                replay.replay(self.link, prepared)
+
+    def _cold(self) -> None:
+        if self.bench.wants("cold"):
+            with self._measuring("cold") as row:
+                ours.cold(row)
 
     def _warm(self, count: int) -> None:
         bench = self.bench
@@ -173,7 +180,7 @@ def _parallel_and_bursts(bench: Bench, port: int, roots: dict[str, int | None]) 
     _replay_parallel(bench, (count + 1) // 2, roots)
     if bench.wants("burst_empty"):
         bench.tell(bench.rows["burst_empty"].title)
-        with bench.measuring("burst_empty") as row, programs.workers(bench.directory) as pids:
+        with bench.measuring("burst_empty") as row, programs.workers(bench.directory, roots) as pids:
             bursts.empty(row, port, key, count, CpuMeter({**roots, **pids}))
     _replay_parallel(bench, count // 2, roots)
     if bench.wants("burst_warm"):
@@ -181,7 +188,7 @@ def _parallel_and_bursts(bench: Bench, port: int, roots: dict[str, int | None]) 
         with bench.measuring("burst_warm") as row:
             ours.fill(bench.cluster, bench.version, count + bursts.UNCOUNTED)
             Cluster.objects.filter(pk=bench.cluster.pk).update(pool_target=count)
-            with programs.workers(bench.directory) as pids:
+            with programs.workers(bench.directory, roots) as pids:
                 bench.tell(row.title)
                 bursts.warm(row, port, key, count, CpuMeter({**roots, **pids}))
                 Cluster.objects.filter(pk=bench.cluster.pk).update(pool_target=0)

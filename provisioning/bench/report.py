@@ -38,9 +38,9 @@ METHOD = {
     "rival_clone": "CloneSchema().clone_schema of a base schema made of the template's SQL files.",
     "rival_migrate": "CREATE SCHEMA and migrate_schemas, as TenantMixin.create_schema does, in a process that is "
     "running already; models by inspectdb.",
-    "burst_empty": "gunicorn, a Celery worker with 4 processes, beat; times are from the first POST to each active "
-    "tenant.",
-    "burst_warm": "gunicorn, worker and beat; times are from the first POST to each tenant's answered login.",
+    "burst_empty": "gunicorn, a Celery worker with 4 processes, beat, once what beat sends at its start is done; times "
+    "are from the first POST to each active tenant.",
+    "burst_warm": "gunicorn, worker and beat likewise; times are from the first POST to each tenant's answered login.",
 }
 
 
