@@ -11,19 +11,18 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from celery import current_app
 from django.conf import settings
-
-from provisioning.bench.machine import cpu_seconds
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
-# Idle is who used less of a core than this for so many seconds.
-IDLE_SHARE, IDLE_SECONDS, PATIENCE_SECONDS = 0.1, 3, 300.0
+IDLE_SECONDS, PATIENCE_SECONDS = 3, 300.0
+NODE = "bench@localhost"
 WEB_WORKERS, WEB_THREADS, WORKERS = 2, 4, 4  # as `make run` starts them
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
@@ -107,14 +106,14 @@ def web(directory: Path) -> Iterator[tuple[Program, int]]:
 
 
 @contextmanager
-def workers(directory: Path, beside: Mapping[str, int | None]) -> Iterator[dict[str, int]]:
+def workers(directory: Path) -> Iterator[dict[str, int]]:
     """A Celery worker and beat; yields their process ids by name.
 
     When it starts, beat sends everything it ever sends, the day's and the week's tasks too. That is let through first:
-    until the worker and the programs `beside` it are idle, so that what comes then meets beat's everyday work only.
+    until the worker has had nothing to do for some seconds, so that what comes meets beat's everyday work only.
     """
     celery = ["celery", "-A", "controlplane.celery"]
-    work = [*celery, "worker", "--concurrency", str(WORKERS), "--loglevel", "INFO", "-n", "bench@%h", *QUIET]
+    work = [*celery, "worker", "--concurrency", str(WORKERS), "--loglevel", "INFO", "-n", NODE, *QUIET]
     with ExitStack() as stack:
         worker = stack.enter_context(_running("worker", work, directory, LOG_LEVEL="INFO"))
         beat = stack.enter_context(
@@ -122,16 +121,23 @@ def workers(directory: Path, beside: Mapping[str, int | None]) -> Iterator[dict[
         )
         worker.wait_until(lambda: worker.wrote(" ready"))
         beat.wait_until(lambda: beat.wrote("Sending due task"))
-        _settle({**beside, "worker": worker.process.pid})
+        _settle()
         yield {"worker": worker.process.pid, "beat": beat.process.pid}
 
 
-def _settle(roots: Mapping[str, int | None]) -> None:
-    here = {name: pid for name, pid in roots.items() if pid is not None}
+def _settle() -> None:
     limit, idle = time.monotonic() + PATIENCE_SECONDS, 0
     while idle < IDLE_SECONDS:
         if time.monotonic() > limit:
             raise RuntimeError(f"The worker was still at work {PATIENCE_SECONDS:g} s after beat's start.")
-        before = sum(cpu_seconds(here).values())
         time.sleep(1)
-        idle = idle + 1 if sum(cpu_seconds(here).values()) - before < IDLE_SHARE else 0
+        idle = 0 if _at_work() else idle + 1
+
+
+def _at_work() -> bool:
+    """Whether a message waits, or the worker has one; also when it does not say."""
+    worker = current_app.control.inspect(destination=[NODE])
+    with current_app.connection_for_read() as connection, connection.channel() as channel:
+        if channel.client.llen(settings.CELERY_TASK_DEFAULT_QUEUE):
+            return True
+    return any((told or {NODE: [""]})[NODE] for told in (worker.active(), worker.reserved()))
