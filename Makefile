@@ -29,7 +29,7 @@ run: $(NEEDED_STAMP) ## start everything on this machine (PORT=, DATABASE_URL=, 
 test: $(DEV_STAMP) ## lint, then the whole suite on real servers (JOBS=2, ARGS="-k name")
 	@scripts/system-packages
 	@$(MAKE) lint
-	@exec $(EMBEDDED) exec --with-postgres15 -- $(BIN)/python -m pytest -q -n $(JOBS) $(ARGS)
+	@exec $(EMBEDDED) exec --with-postgres15 -- $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 attack: $(DEV_STAMP) ## one tenant against another on both PostgreSQLs; writes docs/isolation-report.md
 	@scripts/system-packages

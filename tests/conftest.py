@@ -12,6 +12,12 @@ import pytest
 
 from tests.support import databases, environment
 
+# Each takes one to four minutes; a file's tests all go to one process.
+LONG = (
+    "isolation/test_attack.py", "compiler/test_exact_clones.py", "bench/test_bench.py", "embedded/test_make_run.py",
+    "rest/test_server.py", "docker/test_stack.py",
+)  # fmt: skip
+
 
 def pytest_configure(config: pytest.Config) -> None:
     gone = [name for name in ("DATABASE_URL", "REDIS_URL") if f"CP_TEST_NO_{name}" in environment.os.environ]
@@ -20,6 +26,11 @@ def pytest_configure(config: pytest.Config) -> None:
             f"{' and '.join(gone)} must be set: use `make test`, "
             "or `python -m controlplane.embedded exec --with-postgres15 -- python -m pytest …`."
         )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first: whoever takes one of them last would leave the others with nothing to do."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
