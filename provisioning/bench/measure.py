@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +80,14 @@ class Bench:
         return any(name in self.rows and not self.rows[name].error for name in names)
 
     @contextmanager
+    def metering(self, name: str, roots: Mapping[str, int | None]) -> Iterator[Row]:
+        """The row `name`, with the CPU time of these programs."""
+        with self.measuring(name) as row:
+            meter = CpuMeter(roots)
+            yield row
+            row.add_cpu(meter.used())
+
+    @contextmanager
     def measuring(self, name: str) -> Iterator[Row]:
         """The row `name`; what goes wrong in the block is kept as its error, and the other rows go on."""
         try:
@@ -104,6 +112,7 @@ def measure(directory: Path, tell: Callable[[str], None]) -> None:
             roots["web"] = web.process.pid
         Rounds(bench, link, port, roots).run()
         _parallel_and_bursts(bench, port, roots)
+        _rivals(bench, roots)
         schemas, tables = link.execute(rivals.QUERIES["schemas_and_tables"]).fetchone() or (0, 0)
     _leave(bench, {**facts, "schemas_at_end": schemas, "tables_at_end": tables})
 
@@ -126,41 +135,26 @@ class Rounds:
             counted[name].error = row.error
         bench.rows = counted
         for number in range(bench.options.rounds):
-            if bench.wants("replay", "cold", "warm", "warm_unaudited", "post", *RIVALS):
+            if bench.wants("replay", "cold", "warm", "warm_unaudited", "post"):
                 bench.tell(f"round {number + 1} of {bench.options.rounds}")
                 self._round(number)
 
-    @contextmanager
-    def _measuring(self, name: str) -> Iterator[Row]:
-        """The row `name`, its CPU time noted too."""
-        with self.bench.measuring(name) as row:
-            meter = CpuMeter(self.roots)
-            yield row
-            row.add_cpu(meter.used())
-
     def _round(self, number: int | None) -> None:
-        bench, options = self.bench, self.bench.options
+        options = self.bench.options
         for turn in range(1 if number is None else options.cold_each_round):
             for act in (self._replay, self._cold) if turn % 2 else (self._cold, self._replay):
                 act()
         self._warm(1 if number is None else options.warm_each_round)
-        for name, act in (("rival_clone", lambda: rivals.clone(RIVAL_BASE)), ("rival_migrate", rivals.migrate)):
-            if number is not None and bench.wants(name) and options.has_rival(name, number):
-                with self._measuring(name) as row, row.timed():
-                    act()
-                # Its session knows every table of every schema by now. Ours would go on in it, and spend more on being
-                # told of changes to them than on its work.
-                connection.close()
 
     def _replay(self) -> None:
         if self.bench.wants("replay"):
             prepared = replay.prepare(self.link, self.bench.version)
-            with self._measuring("replay") as row, row.timed():
+            with self.bench.metering("replay", self.roots) as row, row.timed():
                 replay.replay(self.link, prepared)
 
     def _cold(self) -> None:
         if self.bench.wants("cold"):
-            with self._measuring("cold") as row:
+            with self.bench.metering("cold", self.roots) as row:
                 ours.cold(row)
 
     def _warm(self, count: int) -> None:
@@ -171,10 +165,13 @@ class Rounds:
         for _ in range(count):
             for name, how in (("warm", nullcontext), ("warm_unaudited", ours.without_audit)):
                 if bench.wants(name):
-                    with self._measuring(name) as row, how():
+                    with bench.metering(name, self.roots) as row, how():
                         ours.warm(row)
         if bench.wants("post"):
-            with closing(ours.Client(self.port, bench.state["key"])) as client, self._measuring("post") as row:
+            with (
+                closing(ours.Client(self.port, bench.state["key"])) as client,
+                bench.metering("post", self.roots) as row,
+            ):
                 for _ in range(count):
                     ours.post(row, client)
 
@@ -197,6 +194,18 @@ def _parallel_and_bursts(bench: Bench, port: int, roots: dict[str, int | None]) 
                 bench.tell(row.title)
                 bursts.warm(row, port, key, count, CpuMeter({**roots, **pids}))
                 Cluster.objects.filter(pk=bench.cluster.pk).update(pool_target=0)
+
+
+def _rivals(bench: Bench, roots: dict[str, int | None]) -> None:
+    """django-tenants' ways, after ours: they leave sessions that know every table of every schema, and dead rows in the
+    catalogs, which ours would pay for. So large a difference needs no turns."""
+    for name, act in (("rival_clone", lambda: rivals.clone(RIVAL_BASE)), ("rival_migrate", rivals.migrate)):
+        for _ in range(bench.options.of_rival(name)):
+            if bench.wants(name):
+                bench.tell(bench.rows[name].title)
+                with bench.metering(name, roots) as row, row.timed():
+                    act()
+                connection.close()
 
 
 def _replay_parallel(bench: Bench, count: int, roots: dict[str, int | None]) -> None:

@@ -29,7 +29,7 @@ PARALLEL = 4
 
 @dataclass(frozen=True)
 class Options:
-    """How often and how many: `rounds` of each row in turns, `concurrent` requests at once; `only` these rows."""
+    """How often and how many: `rounds` of our rows in turns, `concurrent` requests at once; `only` these rows."""
 
     rounds: int = 15
     concurrent: int = 100
@@ -48,9 +48,9 @@ class Options:
         """Warm claims, and warm POSTs, in each round."""
         return 4
 
-    def has_rival(self, row: str, number: int) -> bool:
-        """Whether round `number` measures this row: django-tenants' clone in every third, migrate in every fifth."""
-        return row in self.only and number % (3 if row == "rival_clone" else 5) == 0
+    def of_rival(self, row: str) -> int:
+        """How often django-tenants' clone, or its migrate, is measured."""
+        return -(-self.rounds // (3 if row == "rival_clone" else 5)) if row in self.only else 0
 
     def title(self, row: str) -> str:
         """The row's title."""
