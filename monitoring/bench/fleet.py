@@ -81,7 +81,7 @@ class Fleet:
                 session.execute(sql.SQL("SET ROLE {}; SELECT 1; SELECT 1, 2; RESET ROLE").format(login))
 
     def _write_out(self) -> None:
-        """A hundred thousand new files are flushed by a checkpoint, beside which a first look at them took over 15 s."""
+        """A checkpoint flushes a hundred thousand new files; beside that, a first look at them took over 15 s."""
         if url := _superuser(self.cluster):
             with psycopg.connect(url, autocommit=True) as session:
                 session.execute("CHECKPOINT")
