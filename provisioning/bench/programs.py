@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import redis
 from celery import current_app
 from django.conf import settings
 
@@ -136,8 +137,9 @@ def _settle() -> None:
 
 def _at_work() -> bool:
     """Whether a message waits, or the worker has one; also when it does not say."""
-    worker = current_app.control.inspect(destination=[NODE])
-    with current_app.connection_for_read() as connection, connection.channel() as channel:
-        if channel.client.llen(settings.CELERY_TASK_DEFAULT_QUEUE):
+    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
+        if broker.llen(settings.CELERY_TASK_DEFAULT_QUEUE):
             return True
-    return any((told or {NODE: [""]})[NODE] for told in (worker.active(), worker.reserved()))
+    worker = current_app.control.inspect(destination=[NODE])
+    told = [worker.active(), worker.reserved()]
+    return not all(told) or any(tasks for found in told if found for tasks in found.values())
