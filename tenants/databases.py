@@ -58,8 +58,8 @@ def _copy_template(connection: Connection[Any], own: Cluster) -> None:
         connection.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(own.dbname), sql.Identifier(source))
         )
-    except psycopg.errors.DuplicateDatabase:
-        return  # by an attempt that was given up meanwhile
+    except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+        return  # by an attempt that was given up meanwhile, which may have been at it at the same moment
     except psycopg.errors.InsufficientPrivilege as error:
         user = own.server.dsn().user
         raise ClusterUnusable(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -255,6 +256,16 @@ def test_a_database_whose_maker_died_is_closed_to_the_public(house: House) -> No
             [own.dbname],
         ).fetchone()
     assert open_to == (0,)
+    operations.work(begun.operation.pk)
+    assert house.purge(Tenant.objects.get(pk=begun.tenant.pk)).state == "succeeded"
+
+
+def test_two_attempts_at_the_same_moment_make_one(house: House) -> None:
+    """One of them is somebody who was taken for dead."""
+    begun = house.begin()
+    own = Cluster.objects.select_related("host_cluster").get(dedicated_to=begun.tenant)
+    with ThreadPoolExecutor(4) as attempts:
+        assert list(attempts.map(databases.create, [own] * 4)) == [None] * 4
     operations.work(begun.operation.pk)
     assert house.purge(Tenant.objects.get(pk=begun.tenant.pk)).state == "succeeded"
 
