@@ -23,6 +23,8 @@ from controlplane.embedded.redis import EmbeddedRedis
 
 POSTGRES15_BIN = Path("/usr/lib/postgresql/15/bin")
 PREFIX = "cp-exec-"
+ON_DISK, IN_MEMORY = Path("/tmp"), Path("/dev/shm")  # noqa: S108  (TMPDIR may be long or private; sockets need short paths)
+ROOM = 8 * 2**30  # bytes free before servers are kept in memory
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 Server = EmbeddedPostgres | EmbeddedRedis | EmbeddedPgBouncer
 
@@ -36,10 +38,26 @@ class Interrupted(Exception):
         self.number = number
 
 
-def _place() -> Path:
-    """A directory with a short path that the service account can enter."""
-    tmp = Path("/tmp")  # noqa: S108  (TMPDIR may be long or private; sockets need a short, reachable path)
-    return tmp if os.access(tmp, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+def _usable(place: Path) -> bool:
+    return os.access(place, os.R_OK | os.W_OK | os.X_OK)
+
+
+def _has_room() -> bool:
+    """Whether memory holds what a run of all tests leaves there, and their programs beside it."""
+    with contextlib.suppress(OSError, ValueError):
+        status = os.statvfs(IN_MEMORY)
+        meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
+        available = int(meminfo.split("MemAvailable:", 1)[1].split()[0]) * 1024
+        return min(status.f_bavail * status.f_frsize, available) >= ROOM
+    return False
+
+
+def _place(*, durable: bool) -> Path:
+    """A directory with a short path that the service account can enter: in memory when there is room and nothing need
+    last, since thousands of tables are as many files, and making those is what a disk is slowest at."""
+    if not durable and _usable(IN_MEMORY) and _has_room():
+        return IN_MEMORY
+    return ON_DISK if _usable(ON_DISK) else Path(tempfile.gettempdir())
 
 
 def _sweep(place: Path) -> None:
@@ -55,10 +73,11 @@ def _sweep(place: Path) -> None:
 
 
 @contextlib.contextmanager
-def throwaway_directory() -> Iterator[Path]:
+def throwaway_directory(*, durable: bool = False) -> Iterator[Path]:
     """A directory for servers' homes, removed afterwards; also removes those of killed runs."""
-    place = _place()
-    _sweep(place)
+    place = _place(durable=durable)
+    for old in {place, ON_DISK, IN_MEMORY}:
+        _sweep(old)
     directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
     directory.chmod(0o711 if os.getuid() == 0 else 0o700)
     handle: IO[str] = (directory / "lock").open("w")
@@ -200,7 +219,7 @@ def execute(
     forwarder = Forwarder()
     adopt_orphans()
     try:
-        with throwaway_directory() as home:
+        with throwaway_directory(durable=durable) as home:
             servers = _wanted(home, durable=durable, postgres15=postgres15)
             with started(servers):
                 env = {**os.environ, **environment(servers)}

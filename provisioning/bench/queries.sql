@@ -56,3 +56,8 @@ SELECT (SELECT count(*) FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <>
 -- name: tables_of_schema
 -- How many tables a schema has, partitions left out.
 SELECT count(*) FROM pg_class WHERE relnamespace = %s::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition;
+
+-- name: catalogs
+-- This database's own system catalogs.
+SELECT c.oid::regclass::text FROM pg_catalog.pg_class c
+WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r' AND NOT c.relisshared ORDER BY 1

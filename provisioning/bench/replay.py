@@ -39,7 +39,7 @@ def prepare(connection: Connection[Any], version: TemplateVersion) -> Prepared:
     """Make the roles of a new schema and render its script."""
     schema = new_schema_name()
     roles.create_roles(connection, schema, search_path=[schema])
-    connection.execute(roles.QUERIES["take_owner"], [schema])  # kept: the replay itself is to do nothing else
+    connection.execute(roles.QUERIES["take_owner"], [schema])
     owner = sql.Identifier(role_name(schema, OWNER))
     begin = sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}; SET LOCAL ROLE {}").format(sql.Identifier(schema), owner, owner)
     script = compiler.render(version.script, version.marker, schema).encode()
@@ -54,6 +54,11 @@ def replay(connection: Connection[Any], prepared: Prepared) -> None:
         connection.execute(prepared.begin)
         connection.execute(prepared.script)
         connection.execute(prepared.partitions)
+
+
+def release(connection: Connection[Any], prepared: Prepared) -> None:
+    """Give up what `prepare` took, off the clock: a login's memberships slow each later SET ROLE down."""
+    connection.execute(roles.QUERIES["release_owner"], [prepared.schema])
 
 
 def replay_parallel(dsn: Dsn, work: Sequence[Prepared], *, connections: int) -> tuple[list[float], float]:

@@ -35,6 +35,9 @@ class Rights:
 
 
 READ_ONLY = (("default_transaction_read_only", "on"),)
+# Making a tenant takes hundreds of statements that nobody sends again: counted, they push tenants' statements out of the
+# statistics, and make each of themselves a quarter dearer.
+UNCOUNTED = (("pg_stat_statements.track_utility", "off"),)
 
 RIGHTS: dict[str, Rights] = {
     # Makes schemas and roles, by the functions of prepare.sql alone: it has no CREATEROLE.
@@ -53,6 +56,7 @@ RIGHTS: dict[str, Rights] = {
             "drop_",
             "switch_",
         ),
+        UNCOUNTED,
         connections=100,  # as many processes keep up to eight each
         may_create=True,
     ),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.embedded import execute
 from tests.embedded.homes import processes_of, wait_until_none
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +21,12 @@ def run(env: dict[str, str], *argv: str, options: tuple[str, ...] = ()) -> subpr
     return subprocess.run(
         [*EXEC, *options, "--", *argv], env=env, cwd=ROOT, capture_output=True, text=True, timeout=120
     )
+
+
+def homes_of(server: str, port: str) -> list[Path]:
+    """The homes that exec has now with `server` on this port, wherever it puts them."""
+    files = [path for place in ("/tmp", "/dev/shm") for path in Path(place).glob(f"cp-exec-*/{server}/port")]
+    return [path.parents[1] for path in files if path.read_text().strip() == port]
 
 
 @pytest.fixture
@@ -35,9 +42,9 @@ def waiting(bare_environment: dict[str, str], tmp_path: Path):  # type: ignore[n
     )
     assert process.stdout is not None
     port = process.stdout.readline().rpartition(":")[2].split("/")[0]
-    homes = [path for path in Path("/tmp").glob("cp-exec-*/redis/port") if path.read_text().strip() == port]
+    homes = homes_of("redis", port)
     assert len(homes) == 1
-    yield process, homes[0].parents[1]
+    yield process, homes[0]
     process.kill()
     process.wait()
     process.stdout.close()
@@ -51,7 +58,19 @@ def test_environment_and_exit_code(bare_environment: dict[str, str]) -> None:
     result = run(bare_environment, sys.executable, "-c", script)
     assert result.returncode == 7, result.stderr
     port = result.stdout.rpartition(":")[2].split("/")[0]
-    assert not [path for path in Path("/tmp").glob("cp-exec-*/postgres/port") if path.read_text().strip() == port]
+    assert not homes_of("postgres", port)
+
+
+@pytest.mark.parametrize(("options", "place"), [((), "/dev/shm"), (("--durable",), "/tmp")])
+def test_only_what_need_not_last_is_kept_in_memory(
+    bare_environment: dict[str, str], options: tuple[str, ...], place: str
+) -> None:
+    if not execute._has_room():
+        pytest.skip("this machine has no memory to spare")
+    script = "import os, psycopg; c = psycopg.connect(os.environ['SUPERUSER_DATABASE_URL'])"
+    script += "; print(c.execute('SHOW data_directory').fetchone()[0])"
+    result = run(bare_environment, sys.executable, "-c", script, options=options)
+    assert result.stdout.startswith(f"{place}/cp-exec-"), result.stderr
 
 
 def test_a_command_killed_by_a_signal(bare_environment: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from django.db import connection as registry
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from psycopg import sql
 
 from provisioning import maintenance, pool, services, slots
 from provisioning.admin.facts import live
@@ -165,6 +166,20 @@ def test_the_provisioner_may_little_and_tenants_nothing_of_it(place: Any) -> Non
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 session.execute(statement)
+
+
+def test_making_tenants_pushes_nothing_out_of_the_statistics(place: Any) -> None:
+    server, cluster = place
+    counted = "SELECT count(*) FROM extensions.pg_stat_statements WHERE query LIKE %s"
+    with superuser(server, cluster.dbname) as session, psycopg.connect(cluster.work_dsn().conninfo()) as maker:
+        if session.execute("SELECT to_regclass('extensions.pg_stat_statements')").fetchone() == (None,):
+            pytest.skip("this server counts no statements")
+        name = new_schema_name()
+        maker.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+        maker.execute(sql.SQL("SELECT 1 AS {}").format(sql.Identifier(name)))
+        maker.rollback()
+        assert session.execute(counted, [f"CREATE SCHEMA%{name}%"]).fetchone() == (0,)
+        assert session.execute(counted, [f"SELECT%{name}%"]).fetchone() == (1,)
 
 
 def test_a_claim_asks_the_registry_nothing_more_for_it(cluster: Cluster, template: Any) -> None:
