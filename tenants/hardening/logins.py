@@ -35,8 +35,8 @@ class Rights:
 
 
 READ_ONLY = (("default_transaction_read_only", "on"),)
-# Making a tenant takes hundreds of statements that nobody sends again: counted, they push tenants' statements out of the
-# statistics, and make each of themselves a quarter dearer.
+# Making a tenant takes hundreds of statements that nobody sends again: counted, they push tenants' own out of the
+# statistics, and each of them costs a quarter more.
 UNCOUNTED = (("pg_stat_statements.track_utility", "off"),)
 
 RIGHTS: dict[str, Rights] = {
