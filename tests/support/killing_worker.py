@@ -57,9 +57,22 @@ def _install() -> None:
     Run._begin_step, Run.step, Run.finish = begin_step, stepping, finishing  # type: ignore[method-assign]
 
 
+def _sweep_operations_only(app: Any) -> None:
+    """When beat starts it has everything looked at: what other tests have left would keep the worker from what is
+    tried here, and so would messages that are still in the queue."""
+    app.conf.beat_scheduler = "celery.beat:Scheduler"  # the database's has a row for each task there is
+    app.conf.beat_schedule = {
+        name: entry
+        for name, entry in app.conf.beat_schedule.items()
+        if not entry["task"].startswith("monitoring.") and not name.startswith(("check-", "probe-", "verify-", "watch-"))
+    }
+    app.control.purge()
+
+
 if __name__ == "__main__":
     from controlplane.celery import app
 
     app.loader.import_default_modules()
     _install()
+    _sweep_operations_only(app)
     app.worker_main(["worker", *sys.argv[1:]])
