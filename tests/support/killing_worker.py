@@ -61,10 +61,9 @@ def _sweep_operations_only(app: Any) -> None:
     """When beat starts it has everything looked at: what other tests have left would keep the worker from what is
     tried here, and so would messages that are still in the queue."""
     app.conf.beat_scheduler = "celery.beat:Scheduler"  # the database's has a row for each task there is
+    looks = ("check-", "look-", "probe-", "sweep-", "verify-", "watch-")
     app.conf.beat_schedule = {
-        name: entry
-        for name, entry in app.conf.beat_schedule.items()
-        if not entry["task"].startswith("monitoring.") and not name.startswith(("check-", "probe-", "verify-", "watch-"))
+        name: entry for name, entry in app.conf.beat_schedule.items() if not name.startswith(looks)
     }
     app.control.purge()
 
