@@ -18,7 +18,7 @@ from controlplane.embedded.errors import EmbeddedServerError
 from controlplane.embedded.keys import is_given, new_keys
 from controlplane.embedded.pgbouncer import EmbeddedPgBouncer
 from controlplane.embedded.postgres import EmbeddedPostgres, default_bin_dir
-from controlplane.embedded.process import adopt_orphans, collect_orphans
+from controlplane.embedded.process import adopt_orphans, collect_orphans, works_in
 from controlplane.embedded.redis import EmbeddedRedis
 
 POSTGRES15_BIN = Path("/usr/lib/postgresql/15/bin")
@@ -68,8 +68,16 @@ def _sweep(place: Path) -> None:
                 continue
             with (old / "lock").open("r") as handle:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not any((old / name / "data" / "postmaster.pid").exists() for name in ("postgres", "postgres15")):
+                if not any(_runs(old / name / "data") for name in ("postgres", "postgres15")):
                     shutil.rmtree(old, ignore_errors=True)
+
+
+def _runs(data: Path) -> bool:
+    """Whether a server still works there; the file alone says little after the machine was restarted."""
+    try:
+        return works_in(int((data / "postmaster.pid").read_text(encoding="ascii").split()[0]), data)
+    except (OSError, ValueError, IndexError):
+        return False
 
 
 @contextlib.contextmanager

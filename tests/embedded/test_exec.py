@@ -122,6 +122,17 @@ def test_a_killed_exec_leaves_no_server_and_the_next_one_sweeps(  # type: ignore
     assert not home.exists()
 
 
+def test_what_a_restarted_machine_left_is_swept(waiting, bare_environment: dict[str, str]) -> None:  # type: ignore[no-untyped-def]
+    """Its server's file is still there, and says a number that is now somebody else's."""
+    process, home = waiting
+    process.kill()
+    process.wait()
+    assert wait_until_none(home, 10) == []
+    (home / "postgres" / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n")
+    assert run(bare_environment, "true").returncode == 0
+    assert not home.exists()
+
+
 def test_what_the_command_leaves_running_is_ended(bare_environment: dict[str, str], tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     run(bare_environment, "bash", "-c", f"sleep 300 & echo $! > {pid_file}")
