@@ -121,3 +121,8 @@ WHERE c.relkind IN ('r', 'p') AND c.oid = ANY (ARRAY(
     WHERE d.classid = 'pg_catalog.pg_class'::regclass
       AND d.refclassid = 'pg_catalog.pg_namespace'::regclass
       AND d.refobjid = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = %s)))
+
+-- name: sorting_memory
+-- At least so many MB for this session's index builds.
+SELECT set_config('maintenance_work_mem', greatest(setting::bigint, %s * 1024)::text, false)
+FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'

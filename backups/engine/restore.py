@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection, sql
 
+from backups.engine.catalog import QUERIES
 from backups.engine.container import read_part
 from backups.engine.definition import FOREIGN, INDEX, OTHER, PROTECT, After, Definition
 from backups.engine.errors import BackupError, Damaged, RestoreMismatch
@@ -33,10 +34,6 @@ from tenants.schemas.compiler import fingerprints, measure_fingerprint
 
 log = logging.getLogger(__name__)
 SORTING_MB = 256  # of the server's memory for each session that builds indexes, unless it gives more anyway
-_MEMORY = """
-SELECT set_config('maintenance_work_mem', greatest(setting::bigint, %s * 1024)::text, false)
-FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'
-"""
 # Called with (bytes loaded, bytes to load, rows loaded); raising stops the restore, which takes its schema away again.
 Progress = Callable[[int, int, int], None]
 
@@ -309,7 +306,7 @@ class _Restore:
         with opened(self._dsn) as connection:
             # What a crash loses here is a schema that nobody uses yet; indexes are most of the work.
             connection.execute(sql.SQL("SET ROLE {}; SET synchronous_commit = off").format(self._owner))
-            connection.execute(_MEMORY, [SORTING_MB])
+            connection.execute(QUERIES["sorting_memory"], [SORTING_MB])
             yield connection
 
     def _run(self, tasks: list[Task]) -> None:

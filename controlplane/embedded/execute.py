@@ -42,7 +42,7 @@ def _usable(place: Path) -> bool:
     return os.access(place, os.R_OK | os.W_OK | os.X_OK)
 
 
-def _has_room() -> bool:
+def has_room() -> bool:
     """Whether memory holds what a run of all tests leaves there, and their programs beside it."""
     with contextlib.suppress(OSError, ValueError):
         status = os.statvfs(IN_MEMORY)
@@ -55,7 +55,7 @@ def _has_room() -> bool:
 def _place(*, durable: bool) -> Path:
     """A directory with a short path that the service account can enter: in memory when there is room and nothing need
     last, since thousands of tables are as many files, and making those is what a disk is slowest at."""
-    if not durable and _usable(IN_MEMORY) and _has_room():
+    if not durable and _usable(IN_MEMORY) and has_room():
         return IN_MEMORY
     return ON_DISK if _usable(ON_DISK) else Path(tempfile.gettempdir())
 
@@ -84,8 +84,8 @@ def _runs(data: Path) -> bool:
 def throwaway_directory(*, durable: bool = False) -> Iterator[Path]:
     """A directory for servers' homes, removed afterwards; also removes those of killed runs."""
     place = _place(durable=durable)
-    for old in {place, ON_DISK, IN_MEMORY}:
-        _sweep(old)
+    for each in {place, ON_DISK, IN_MEMORY}:
+        _sweep(each)
     directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
     directory.chmod(0o711 if os.getuid() == 0 else 0o700)
     handle: IO[str] = (directory / "lock").open("w")

@@ -65,7 +65,7 @@ def test_environment_and_exit_code(bare_environment: dict[str, str]) -> None:
 def test_only_what_need_not_last_is_kept_in_memory(
     bare_environment: dict[str, str], options: tuple[str, ...], place: str
 ) -> None:
-    if not execute._has_room():
+    if not execute.has_room():
         pytest.skip("this machine has no memory to spare")
     script = "import os, psycopg; c = psycopg.connect(os.environ['SUPERUSER_DATABASE_URL'])"
     script += "; print(c.execute('SHOW data_directory').fetchone()[0])"
